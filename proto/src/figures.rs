@@ -1,0 +1,135 @@
+//! What a call looks like in numbers: read over D-Bus by the demo, by `kioskctl`, and by the tests.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that is known about the running call. Sampled once a second; cheap to clone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallFigures {
+    /// Identifier of the call, empty when there is none.
+    pub call_id: String,
+    /// Milliseconds since the call was started by the control request.
+    pub elapsed_ms: u64,
+    /// How long the parts of the set-up took.
+    pub setup: SetupFigures,
+    /// The connection on which the kiosk sends its camera and microphone.
+    pub publish: LegFigures,
+    /// The connection on which the kiosk receives the agent.
+    pub receive: LegFigures,
+    /// Sockets of the daemon by kind, from the audit's last look.
+    pub sockets: SocketFigures,
+    /// The daemon's own use of the machine.
+    pub process: ProcessFigures,
+}
+
+/// Milliseconds from the control request until each step of the set-up.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SetupFigures {
+    /// The WebSocket to Janus is open and a session exists.
+    pub signalling_ms: Option<u64>,
+    /// The room is joined.
+    pub joined_ms: Option<u64>,
+    /// Janus said `webrtcup` for the publishing connection.
+    pub webrtcup_ms: Option<u64>,
+    /// The first frame of the agent was decoded.
+    pub first_agent_frame_ms: Option<u64>,
+}
+
+/// One peer connection.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LegFigures {
+    /// State of the peer connection as the W3C names it: `new`, `connecting`, `connected`, `disconnected`, `failed`, `closed`.
+    pub state: String,
+    /// The selected candidate pair, once there is one.
+    pub pair: Option<PairFigures>,
+    /// The picture on this connection.
+    pub video: VideoFigures,
+    /// The sound on this connection.
+    pub audio: AudioFigures,
+}
+
+/// A selected candidate pair.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PairFigures {
+    /// The kiosk's end.
+    pub local: EndpointFigures,
+    /// The server's end.
+    pub remote: EndpointFigures,
+}
+
+/// One end of a candidate pair.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndpointFigures {
+    /// `tcp` or `udp`.
+    pub transport: String,
+    /// Literal IP address.
+    pub address: String,
+    /// Port; for the local end, that of the connected socket.
+    pub port: u16,
+}
+
+/// The picture of one direction.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VideoFigures {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Frames encoded (publish) or decoded (receive) since the call began.
+    pub frames: u64,
+    /// Frames per second over the last second.
+    pub frames_per_second: f64,
+    /// Bits per second over the last second, RTP payload and headers.
+    pub bits_per_second: u64,
+    /// The codec element in use.
+    pub codec: String,
+}
+
+/// The sound of one direction.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AudioFigures {
+    /// RTP packets sent or received since the call began.
+    pub packets: u64,
+    /// Bits per second over the last second.
+    pub bits_per_second: u64,
+    /// Loudest sample of the last second in dBFS (0 is full scale); absent when nothing was decoded.
+    pub peak_dbfs: Option<f64>,
+}
+
+/// Sockets that the daemon holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SocketFigures {
+    /// Connected TCP sockets.
+    pub tcp_connected: u32,
+    /// Listening TCP sockets: libnice binds one per address and cannot be told not to; the firewall keeps them unreachable.
+    pub tcp_listening: u32,
+    /// UDP sockets now.
+    pub udp: u32,
+    /// The most UDP sockets that any look of this call saw.
+    pub udp_peak: u32,
+    /// How often the audit has looked in this call.
+    pub samples: u64,
+}
+
+/// What the daemon uses.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessFigures {
+    /// Peak resident set, KiB (`VmHWM`).
+    pub rss_peak_kib: u64,
+    /// Resident set now, KiB.
+    pub rss_kib: u64,
+    /// Processor seconds, user and system, since the daemon started.
+    pub cpu_seconds: f64,
+    /// Open file descriptors.
+    pub fds: u64,
+    /// Threads.
+    pub threads: u64,
+}

@@ -1,0 +1,7 @@
+//! Every decision of the kiosk, pure: no I/O, no thread, no clock.
+//!
+//! The shells around these modules live in `src/` of the daemon; each rule stands here and only here.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod figures;
