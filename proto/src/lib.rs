@@ -4,5 +4,13 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod audit;
+pub mod backoff;
+pub mod call;
 pub mod config;
+pub mod encoder;
 pub mod figures;
+pub mod ice;
+pub mod janus;
+pub mod keyframe;
+pub mod watchdog;

@@ -54,7 +54,7 @@ pub struct Janus {
     pub url: JanusUrl,
     /// PEM file with the certificates that may have signed the server's. Without it: those of the operating system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("format" = "absolute-path"))]
+    #[schemars(extend("format" = "absolute-path", "pattern" = "^/."))]
     pub ca_file: Option<PathBuf>,
     /// The videoroom of this kiosk.
     #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64), example = 1001)]
@@ -103,7 +103,7 @@ pub struct Camera {
     pub device: CameraDevice,
     /// The recording that `source = "file"` plays in a loop.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("format" = "absolute-path"))]
+    #[schemars(extend("format" = "absolute-path", "pattern" = "^/."))]
     pub file: Option<PathBuf>,
     /// Wanted width in pixels.
     #[schemars(range(min = 160, max = 3840), extend("multipleOf" = 2))]
@@ -313,5 +313,43 @@ pub struct Control {
 impl Default for Control {
     fn default() -> Self {
         Self { bus: Bus::System }
+    }
+}
+
+/// The JSON Schema of `kiosk.toml`: what [`super::parse`] enforces, and what editors and deployment tools can check with.
+pub fn json_schema() -> serde_json::Value {
+    let settings = schemars::generate::SchemaSettings::default().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("title".into(), "kiosk.toml".into());
+    }
+    plain(&mut schema);
+    schema
+}
+
+/// Takes out what TOML and people have no use for: `null`, Rust's integer types, and the defaults of whole sections.
+fn plain(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(map) => {
+            if let Some(serde_json::Value::Array(types)) = map.get("type")
+                && let [only, null] = types.as_slice()
+                && null == "null"
+            {
+                let only = only.clone();
+                map.insert("type".into(), only);
+            }
+            if matches!(
+                map.get("format").and_then(|f| f.as_str()),
+                Some("uint32" | "uint64" | "double")
+            ) {
+                map.remove("format");
+            }
+            if map.get("default").is_some_and(serde_json::Value::is_object) {
+                map.remove("default");
+            }
+            map.values_mut().for_each(plain);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(plain),
+        _ => {}
     }
 }

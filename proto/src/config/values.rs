@@ -277,7 +277,7 @@ impl fmt::Display for Kbps {
 /// A file that holds a secret. The configuration names the file and never holds the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(inline, extend("format" = "secret-file"))]
+#[schemars(inline, extend("format" = "secret-file", "pattern" = "^/."))]
 pub struct SecretFile(pub PathBuf);
 
 impl SecretFile {

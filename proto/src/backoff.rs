@@ -1,0 +1,62 @@
+//! Exponential back-off with full jitter: a fleet that lost its server does not come back as one wave.
+//!
+//! Source: AWS Architecture Blog, "Exponential Backoff And Jitter" (the "full jitter" variant).
+
+use std::time::Duration;
+
+/// Delays before the next try. The randomness is an input, so that a decision can be repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backoff {
+    base: Duration,
+    cap: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    /// Delays between 0 and `base`, doubled with each failure, never above `cap`.
+    #[must_use]
+    pub fn new(base: Duration, cap: Duration) -> Self {
+        Self { base, cap, failures: 0 }
+    }
+
+    /// Counts one failure and says how long to wait. `random` is uniform over all of `u32`.
+    pub fn next(&mut self, random: u32) -> Duration {
+        let ceiling = self
+            .base
+            .saturating_mul(1_u32.checked_shl(self.failures.min(30)).unwrap_or(u32::MAX))
+            .min(self.cap);
+        self.failures = self.failures.saturating_add(1);
+        ceiling.mul_f64(f64::from(random) / f64::from(u32::MAX))
+    }
+
+    /// To be called when the thing works again.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn doubles_until_the_cap_and_starts_over() {
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
+        let ceilings: Vec<u128> = (0..7).map(|_| backoff.next(u32::MAX).as_millis()).collect();
+        assert_eq!(ceilings, [500, 1000, 2000, 4000, 8000, 15000, 15000]);
+        backoff.reset();
+        assert_eq!(backoff.next(u32::MAX).as_millis(), 500);
+        assert_eq!(backoff.next(0), Duration::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn never_above_the_cap(randoms in proptest::collection::vec(any::<u32>(), 0..100)) {
+            let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
+            for random in randoms {
+                prop_assert!(backoff.next(random) <= Duration::from_secs(15));
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The kiosk's own media: attach, join, offer, answer.
+
+use std::time::Duration;
+
+use super::link::{At, Purpose};
+use super::machine::{Moment, Running};
+use super::{Effect, Fault, Milestone, Note, PeerId};
+use crate::ice::{Direction, TcpOnlyCandidate, TcpOnlySdp};
+use crate::janus::{HandleId, Request, RoomEvent};
+
+/// From offer to `webrtcup`; beyond it the media connection is taken as blocked.
+pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(12);
+/// libnice gathers two per address; a machine with more than this many addresses limits them with `ice.local_address`.
+const MAX_BUFFERED_CANDIDATES: usize = 32;
+
+/// Candidates of ours that wait until Janus knows the description they belong to.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    waiting: Vec<Option<TcpOnlyCandidate>>,
+}
+
+impl Candidates {
+    pub(super) fn push(&mut self, candidate: Option<TcpOnlyCandidate>) {
+        if self.waiting.len() < MAX_BUFFERED_CANDIDATES {
+            self.waiting.push(candidate);
+        }
+    }
+
+    /// What is to be sent now.
+    pub(super) fn drain(&mut self, at: At) -> Vec<Request> {
+        let request = |candidate| match candidate {
+            Some(candidate) => Request::Trickle(at, candidate),
+            None => Request::TrickleCompleted(at),
+        };
+        self.waiting.drain(..).map(request).collect()
+    }
+}
+
+/// How far the publisher is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Attaching and joining.
+    Joining,
+    /// In the room, nothing published.
+    Joined,
+    /// The offer was sent; the answer or the connection is not there yet.
+    Offered { deadline: Duration },
+    /// `webrtcup`.
+    Up,
+}
+
+/// The kiosk's publication.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) peer: PeerId,
+    pub(super) handle: Option<HandleId>,
+    pub(super) stage: Stage,
+    offer: Option<TcpOnlySdp>,
+    candidates: Candidates,
+    /// What Janus offered to be dialled at, for the fault when nothing could be.
+    remote: Vec<String>,
+}
+
+impl Publisher {
+    pub(super) fn new(peer: PeerId) -> Self {
+        Self {
+            peer,
+            handle: None,
+            stage: Stage::Joining,
+            offer: None,
+            candidates: Candidates::default(),
+            remote: Vec::new(),
+        }
+    }
+
+    pub(super) fn note_remote(&mut self, candidate: &TcpOnlyCandidate) {
+        if self.remote.len() < MAX_BUFFERED_CANDIDATES {
+            let c = candidate.candidate();
+            self.remote.push(format!("{}:{}", c.address, c.port));
+        }
+    }
+
+    fn unreachable(&self) -> Fault {
+        if self.remote.is_empty() {
+            return Fault::new(
+                "no-tcp-candidate",
+                "Janus offered no TCP candidate within janus.media_ports: set ice_tcp = true and media.rtp_port_range in janus.jcfg",
+            );
+        }
+        Fault::new(
+            "media-unreachable",
+            format!(
+                "no media connection to {} within {} s: open these TCP ports from the kiosk to the server, and set nat_1_1_mapping if \
+                 the server is behind NAT",
+                self.remote.join(", "),
+                SETUP_TIMEOUT.as_secs()
+            ),
+        )
+    }
+}
+
+impl Running {
+    pub(super) fn offer_ready(&mut self, m: Moment, offer: TcpOnlySdp) {
+        self.publisher.offer = Some(offer);
+        self.publish(m);
+    }
+
+    pub(super) fn publisher_candidate(&mut self, m: Moment, candidate: Option<TcpOnlyCandidate>) {
+        self.publisher.candidates.push(candidate);
+        self.send_publisher_candidates(m);
+    }
+
+    fn send_publisher_candidates(&mut self, m: Moment) {
+        if !matches!(self.publisher.stage, Stage::Offered { .. } | Stage::Up) {
+            return;
+        }
+        if let Some(at) = self.at(self.publisher.handle) {
+            for request in self.publisher.candidates.drain(at) {
+                self.send(m, &request, Purpose::Other);
+            }
+        }
+    }
+
+    /// Sends the offer as soon as the room is joined and the offer is made, whichever comes last.
+    fn publish(&mut self, m: Moment) {
+        if self.publisher.stage != Stage::Joined {
+            return;
+        }
+        let (Some(at), Some(offer)) = (self.at(self.publisher.handle), self.publisher.offer.clone()) else {
+            return;
+        };
+        self.send(m, &Request::Publish(at, offer), Purpose::Other);
+        self.publisher.stage = Stage::Offered {
+            deadline: m.now + SETUP_TIMEOUT,
+        };
+        self.send_publisher_candidates(m);
+    }
+
+    pub(super) fn publisher_attached(&mut self, m: Moment, handle: HandleId) {
+        self.publisher.handle = Some(handle);
+        if let Some(at) = self.at(Some(handle)) {
+            let settings = &self.settings;
+            let join = Request::Join {
+                at,
+                room: settings.room,
+                display: settings.display.clone(),
+                pin: settings.pin.clone(),
+                token: settings.room_token.clone(),
+            };
+            self.send(m, &join, Purpose::Other);
+        }
+    }
+
+    pub(super) fn publisher_event(&mut self, m: Moment, event: RoomEvent, jsep: Option<(String, String)>) {
+        match event {
+            RoomEvent::Joined(present) => {
+                self.out.push(Effect::Reached(Milestone::Joined));
+                self.publisher.stage = Stage::Joined;
+                self.publish(m);
+                self.see(m, &present);
+            }
+            RoomEvent::Publishers(present) => self.see(m, &present),
+            RoomEvent::Participants(present) => self.resync(m, &present),
+            RoomEvent::Gone(feed) => self.agent_gone(m, feed),
+            RoomEvent::Configured => {
+                if let Some((_, sdp)) = jsep {
+                    self.answered(m, &sdp);
+                }
+            }
+            RoomEvent::SelfGone => {
+                self.restart(
+                    m,
+                    Fault::new(
+                        "removed-from-room",
+                        "the server removed the kiosk from its room; it joins again",
+                    ),
+                );
+            }
+            RoomEvent::Destroyed => {
+                let fault = Fault::new(
+                    "room-closed",
+                    "the room was closed on the server; the kiosk waits until it exists again",
+                );
+                self.restart(m, fault);
+            }
+            RoomEvent::Error(error) => self.restart(m, Fault::new(error.fault_code(), error.to_string())),
+            RoomEvent::Attached | RoomEvent::Other => {}
+        }
+    }
+
+    fn answered(&mut self, m: Moment, sdp: &str) {
+        let answer = match TcpOnlySdp::filter(&self.settings.policy, Direction::Incoming, sdp) {
+            Ok(answer) => answer,
+            Err(error) => return self.restart(m, Fault::new("server-refused", format!("Janus' answer: {error}"))),
+        };
+        if !answer.accepts_h264() {
+            let fault = Fault::new(
+                "room-codec",
+                format!(
+                    "room {} does not take H.264: set videocodec = \"h264\" for it in janus.plugin.videoroom.jcfg",
+                    self.settings.room
+                ),
+            );
+            return self.restart(m, fault);
+        }
+        self.out.push(Effect::Note(Note::Filtered(answer.rejected().len())));
+        for line in answer.as_str().lines().filter(|line| line.starts_with("a=candidate:")) {
+            if let Ok(candidate) = self.settings.policy.judge(Direction::Incoming, 0, line) {
+                self.publisher.note_remote(&candidate);
+            }
+        }
+        self.out.push(Effect::SetAnswer(self.publisher.peer, answer));
+    }
+
+    pub(super) fn publisher_up(&mut self) {
+        if self.publisher.stage != Stage::Up {
+            self.publisher.stage = Stage::Up;
+            self.ever_up = true;
+            self.backoff.reset();
+            self.link_faults_cleared();
+            self.out.push(Effect::Reached(Milestone::WebRtcUp));
+        }
+    }
+
+    pub(super) fn publisher_deadline(&self) -> Option<Duration> {
+        match self.publisher.stage {
+            Stage::Offered { deadline } => Some(deadline),
+            _ => None,
+        }
+    }
+
+    pub(super) fn publisher_overdue(&mut self, m: Moment) {
+        if self.publisher_deadline().is_some_and(|deadline| deadline <= m.now) {
+            let fault = self.publisher.unreachable();
+            self.restart(m, fault);
+        }
+    }
+}
