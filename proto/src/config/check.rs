@@ -38,7 +38,8 @@ pub(super) struct Findings {
     pub unsound: BTreeSet<String>,
 }
 
-/// Checks a document. What is right is in the table; a key that must be there but isn't, or is wrong, has its example from the schema there.
+/// Checks a document. The table has what is right; where a key must be there but is missing or wrong, it has the schema's
+/// example, so that the rules between the other keys can be checked too.
 pub(super) fn table(document: &DeTable<'_>, schema: &Schema, findings: &mut Findings) -> toml::Table {
     section(document, "", None, schema, &Known::new(schema), findings)
 }

@@ -49,16 +49,9 @@ impl Excerpt {
 
 impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>5} | {}", self.line, self.text)?;
-        if !self.mark.is_empty() {
-            write!(
-                f,
-                "\n      | {}{}",
-                " ".repeat(self.mark.start),
-                "^".repeat(self.mark.len())
-            )?;
-        }
-        Ok(())
+        writeln!(f, "{:>5} | {}", self.line, self.text)?;
+        let (before, mark) = (" ".repeat(self.mark.start), "^".repeat(self.mark.len()));
+        write!(f, "      | {before}{mark}")
     }
 }
 

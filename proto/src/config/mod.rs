@@ -1,9 +1,10 @@
 //! What a site can set: `kiosk.toml`, strict, with defaults, ranges and rules between keys.
 //!
-//! The structs of [`Config`] are the only place where keys, defaults and ranges are written. The JSON Schema is generated from them, and
-//! [`parse`] checks a file against that very schema, so that what is published and what is enforced can't drift apart.
+//! The structs of [`Config`] are the only place where keys, defaults and ranges are written. The JSON Schema is generated
+//! from them, and [`parse`] checks a file against that very schema, so that what is published and what is enforced can't
+//! drift apart.
 //!
-//! A file goes through three steps: each value alone (`check`), then the rules between keys (`rules`), then the structs. The first step
+//! A file goes through three steps: each value alone (`check`), the structs, the rules between keys (`rules`). The first
 //! yields a plain table, so that several layers can be checked one by one and merged before the other two.
 
 mod check;
@@ -62,7 +63,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigErrors> {
                 return Ok(config);
             }
         }
-        // The schema allowed what the structs refuse: a test holds them together, so this only guards against a gap in it.
+        // The schema allows what the structs refuse; the property tests look for such a gap.
         Err(error) => findings
             .list
             .push(Finding::without_place("", Problem::Rule(error.message().to_owned()))),

@@ -316,7 +316,7 @@ impl Default for Control {
     }
 }
 
-/// The JSON Schema of `kiosk.toml`: what [`super::parse`] enforces, and what editors and deployment tools can check with.
+/// The JSON Schema of `kiosk.toml`: what [`super::parse`] enforces, and what editors and deployment tools check with.
 pub fn json_schema() -> serde_json::Value {
     let settings = schemars::generate::SchemaSettings::default().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();

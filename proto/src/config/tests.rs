@@ -257,9 +257,11 @@ fn text(pattern: &'static str) -> BoxedStrategy<String> {
 
 prop_compose! {
     fn any_config()(
-        (id, host, path) in (text("[a-z0-9-]{1,63}"), text("[a-z]{1,20}(\\.[a-z]{1,9})?"), text("(/[a-z0-9]{1,5}){0,2}")),
+        id in text("[a-z0-9-]{1,63}"),
+        (host, path) in (text("[a-z]{1,20}(\\.[a-z]{1,9})?"), text("(/[a-z0-9]{1,5}){0,2}")),
         (port, first, ports) in (1..=u16::MAX, 1..60_000_u16, 1..100_u16),
-        (room, keepalive, secret) in (1..9_007_199_254_740_991_u64, 1..=55_u32, proptest::option::of(text("/[ -~]{1,30}"))),
+        (room, keepalive) in (1..9_007_199_254_740_991_u64, 1..=55_u32),
+        secret in proptest::option::of(text("/[ -~]{1,30}")),
         address in proptest::option::of(text("10\\.[1-9]\\.[1-9]\\.[1-9]")),
         (width, height, rate) in (80..=1920_u32, 60..=1080_u32, 1..=60_u32),
         (least, more, most) in (50..1000_u32, 0..1000_u32, 0..1000_u32),
@@ -306,7 +308,11 @@ proptest! {
 
     /// Cuts and pastes within a good file reach deeper than noise does.
     #[test]
-    fn no_damage_makes_it_panic(config in any_config(), cut in 0..900_usize, length in 0..60_usize, paste in "[\\PC\n\"=\\[\\]]{0,12}") {
+    fn no_damage_makes_it_panic(
+        config in any_config(),
+        (cut, length) in (0..900_usize, 0..60_usize),
+        paste in "[\\PC\n\"=\\[\\]]{0,12}",
+    ) {
         let mut text: Vec<char> = toml::to_string(&config).unwrap().chars().collect();
         let cut = cut.min(text.len());
         text.splice(cut..(cut + length).min(text.len()), paste.chars());
@@ -328,7 +334,8 @@ proptest! {
         quoted in any::<bool>(),
     ) {
         let value = if quoted { format!("\"{secret}\"") } else { secret.clone() };
-        for file in [format!("{key} = {value}\n{MINIMAL}"), format!("{key} = {value} x\n"), format!("{key}={value}\n]")] {
+        let line = format!("{key} = {value}");
+        for file in [format!("{line}\n{MINIMAL}"), format!("{line} x\n"), format!("{line}\n]")] {
             if let Err(errors) = parse(&file) {
                 prop_assert!(!errors.to_string().contains(&secret), "{errors}");
                 prop_assert!(!format!("{errors:?}").contains(&secret), "{errors:?}");
