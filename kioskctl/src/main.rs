@@ -1,2 +1,34 @@
-//! x
-fn main(){}
+//! `kioskctl`: the command line of fleet admins and field techs. It needs no GStreamer.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod call;
+mod server;
+mod site;
+mod token;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Configure the Janus server and sign its tokens.
+    #[command(subcommand)]
+    Server(server::ServerCommand),
+    /// Start, end and watch the call of the kiosk on this machine.
+    #[command(subcommand)]
+    Call(call::CallCommand),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Server(command) => server::run(command),
+        Command::Call(command) => call::run(command),
+    }
+}
