@@ -1,0 +1,110 @@
+/**
+ * Runs in the page before its own scripts, and looks at its peer connections from outside: what the drivers
+ * report is the browser's word, not the page's.
+ */
+(() => {
+  const Original = window.RTCPeerConnection;
+  const peers = new Set();
+  const legOf = (peer) => (peer.getSenders().some((sender) => sender.track !== null) ? "publish" : "subscribe");
+  const now = () => Math.round((performance.timeOrigin + performance.now()) * 10) / 10;
+  const tell = (event, fields) => void window.driverTell?.(event, fields);
+
+  window.RTCPeerConnection = class extends Original {
+    constructor(...settings) {
+      super(...settings);
+      peers.add(this);
+      this.addEventListener("connectionstatechange", () => {
+        if (this.connectionState === "connected") {
+          tell("connected", { leg: legOf(this), at_ms: now() });
+          if (legOf(this) === "publish") tell("joined", { at_ms: now() });
+        }
+      });
+      this.addEventListener("track", ({ track }) => track.kind === "video" && void awaitFrame(track));
+    }
+    close() {
+      peers.delete(this);
+      super.close();
+    }
+  };
+
+  /** Reads one decoded frame from a copy of the track, then lets go of it. */
+  async function awaitFrame(track) {
+    const copy = track.clone();
+    const reader = new MediaStreamTrackProcessor({ track: copy }).readable.getReader();
+    const { value: frame } = await reader.read();
+    if (frame !== undefined) {
+      tell("first-frame", { at_ms: now(), width: frame.displayWidth, height: frame.displayHeight });
+      frame.close();
+    }
+    await reader.cancel();
+    copy.stop();
+  }
+
+  const end = (stat) =>
+    stat && { protocol: stat.protocol, tcptype: stat.tcpType ?? null, address: stat.address ?? null, port: stat.port };
+
+  /** One reading over all open connections; null while there are none. */
+  window.driverStats = async () => {
+    if (peers.size === 0) return null;
+    const out = {
+      at_ms: now(),
+      frames_decoded: 0,
+      frames_dropped: 0,
+      frame_width: 0,
+      frame_height: 0,
+      frames_per_second: 0,
+      video_bytes: 0,
+      audio: { packets: 0, bytes: 0, level: 0, energy: 0 },
+      sent: { frames: 0, width: 0, height: 0, frames_per_second: 0, video_bytes: 0, audio_bytes: 0, encoder: null },
+      pairs: [],
+    };
+    for (const peer of peers) {
+      const stats = await peer.getStats();
+      for (const stat of stats.values()) {
+        if (stat.type === "transport" && stat.selectedCandidatePairId !== undefined) {
+          const pair = stats.get(stat.selectedCandidatePairId);
+          const [local, remote] = [stats.get(pair?.localCandidateId), stats.get(pair?.remoteCandidateId)];
+          if (local && remote) out.pairs.push({ leg: legOf(peer), local: end(local), remote: end(remote) });
+        } else if (stat.type === "inbound-rtp" && stat.kind === "video") {
+          out.frames_decoded = stat.framesDecoded ?? 0;
+          out.frames_dropped = stat.framesDropped ?? 0;
+          out.frame_width = stat.frameWidth ?? 0;
+          out.frame_height = stat.frameHeight ?? 0;
+          out.frames_per_second = stat.framesPerSecond ?? 0;
+          out.video_bytes = stat.bytesReceived ?? 0;
+        } else if (stat.type === "inbound-rtp" && stat.kind === "audio") {
+          out.audio = {
+            packets: stat.packetsReceived ?? 0,
+            bytes: stat.bytesReceived ?? 0,
+            level: stat.audioLevel ?? 0,
+            energy: stat.totalAudioEnergy ?? 0,
+          };
+        } else if (stat.type === "outbound-rtp" && stat.kind === "video") {
+          out.sent.frames = stat.framesSent ?? 0;
+          out.sent.width = stat.frameWidth ?? 0;
+          out.sent.height = stat.frameHeight ?? 0;
+          out.sent.frames_per_second = stat.framesPerSecond ?? 0;
+          out.sent.video_bytes = stat.bytesSent ?? 0;
+          out.sent.encoder = stat.encoderImplementation ?? null;
+        } else if (stat.type === "outbound-rtp" && stat.kind === "audio") {
+          out.sent.audio_bytes = stat.bytesSent ?? 0;
+        }
+      }
+    }
+    return out;
+  };
+
+  // What the console's page says to its agent: its problems, and that a call is over.
+  document.addEventListener("DOMContentLoaded", () => {
+    const problem = document.getElementById("problem");
+    let [screen, said] = ["", ""];
+    new MutationObserver(() => {
+      const text = problem === null || problem.hidden ? "" : problem.firstElementChild.textContent.trim();
+      if (text !== said && text !== "") tell("error", { message: text, at_ms: now() });
+      said = text;
+      const shown = document.body.dataset.screen ?? "";
+      if (screen === "call" && shown !== "call") tell("left", { at_ms: now() });
+      screen = shown;
+    }).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+  });
+})();

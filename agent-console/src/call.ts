@@ -1,0 +1,249 @@
+/** A call: this side's camera and microphone are published, the other side's are subscribed to, in one room. */
+import { Backoff } from "./backoff.ts";
+import { JanusError, type Janus, type Json } from "./janus.ts";
+import { Leg } from "./leg.ts";
+import { endedFeed, feeds, participants, type Feed } from "./room.ts";
+
+export interface CallSettings {
+  readonly room: number;
+  readonly roomToken: string | undefined;
+  /** Name in the room, `role/name`. */
+  readonly display: string;
+  /** Who is subscribed to: the feed whose display starts with this. */
+  readonly peer: string;
+  readonly media: MediaStream;
+  readonly maxBitrate: number;
+}
+
+/** `alone`: published, the other side isn't there (any more). `recovering`: being built up anew. */
+export type CallState = "connecting" | "alone" | "together" | "recovering";
+
+/** Another participant of the same role has the call already. */
+export class Taken extends Error {}
+
+const ROOM_FULL = 432;
+const UNAUTHORIZED = 433;
+const NO_SUCH_ROOM = 426;
+
+export class Call {
+  onState: (state: CallState) => void = () => {};
+  onRemote: (stream: MediaStream | undefined) => void = () => {};
+  /** The call can't go on; it has ended itself. */
+  onEnded: (error: Error) => void = () => {};
+
+  #publish: Leg | undefined;
+  #subscribe: Leg | undefined;
+  #feed: Feed | undefined;
+  #ended = false;
+  #recovery: Promise<void> | undefined;
+  // Everything that changes the legs runs one after the other: events arrive faster than negotiations end.
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly janus: Janus,
+    private readonly settings: CallSettings,
+  ) {}
+
+  /** Joins, publishes, and subscribes if the other side is there; rejects if the first two fail. */
+  async start(): Promise<void> {
+    this.onState("connecting");
+    try {
+      await this.#inTurn(() => this.#join());
+    } catch (error) {
+      this.end();
+      throw error;
+    }
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#closeLegs();
+  }
+
+  /** The session was claimed after the socket had been lost: events may have been missed, so look around. */
+  resumed(): void {
+    void this.#recovering(() => this.#inTurn(() => this.#resync()));
+  }
+
+  /** The session is a new one: nothing of the old call is left. */
+  restarted(): void {
+    void this.rebuild();
+  }
+
+  /** Builds the whole call anew, with back-off, until it stands or can't be. */
+  async rebuild(): Promise<void> {
+    if (this.#ended) return;
+    this.#recovery ??= this.#rebuildUntilDone().finally(() => (this.#recovery = undefined));
+    await this.#recovery;
+  }
+
+  /** The peer connections as they are now. */
+  peers(): { publish: RTCPeerConnection | undefined; subscribe: RTCPeerConnection | undefined } {
+    return { publish: this.#publish?.peer, subscribe: this.#subscribe?.peer };
+  }
+
+  async #rebuildUntilDone(): Promise<void> {
+    const backoff = new Backoff();
+    while (!this.#ended) {
+      this.onState("recovering");
+      try {
+        await this.#inTurn(async () => {
+          this.#closeLegs();
+          await this.#join();
+        });
+        return;
+      } catch (error) {
+        if (isFinal(error)) {
+          this.#giveUp(error as Error);
+          return;
+        }
+      }
+      await new Promise((wake) => window.setTimeout(wake, 250 + backoff.next(Math.random())));
+    }
+  }
+
+  async #recovering(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch {
+      await this.rebuild();
+    }
+  }
+
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    const run = this.#turn.then(() => (this.#ended ? undefined : step()));
+    this.#turn = run.catch(() => undefined);
+    return run;
+  }
+
+  async #join(): Promise<void> {
+    const { room, roomToken, display } = this.settings;
+    const leg = new Leg(await this.janus.attach());
+    if (this.#ended) return leg.close();
+    this.#publish = leg;
+    leg.onFailed = () => void this.rebuild();
+    leg.onEvent = (data) => this.#roomEvent(data);
+    const joined = await leg.handle.message({ request: "join", ptype: "publisher", room, display, ...auth(roomToken) });
+    const present = feeds(joined.data);
+    const role = display.slice(0, display.indexOf("/") + 1);
+    if (present.some((feed) => feed.display.startsWith(role))) throw new Taken();
+    this.#addMedia(leg);
+    const answer = await leg.handle.message({ request: "publish" }, await leg.offer());
+    if (answer.jsep === undefined) throw new JanusError(0, "the server sent no answer to the published media");
+    await leg.accept(answer.jsep);
+    await this.#follow(this.#otherSide(present));
+  }
+
+  #addMedia(leg: Leg): void {
+    const { media, maxBitrate } = this.settings;
+    for (const track of media.getTracks()) {
+      const video = track.kind === "video";
+      const transceiver = leg.peer.addTransceiver(track, {
+        direction: "sendonly",
+        streams: [media],
+        ...(video ? { sendEncodings: [{ maxBitrate }] } : {}),
+      });
+      transceiver.setCodecPreferences(wantedCodecs(track.kind));
+    }
+  }
+
+  #otherSide(present: readonly Feed[]): Feed | undefined {
+    return present.findLast((feed) => feed.display.startsWith(this.settings.peer));
+  }
+
+  #roomEvent(data: Json): void {
+    const ended = endedFeed(data);
+    const appeared = this.#otherSide(feeds(data));
+    if (appeared !== undefined) void this.#recovering(() => this.#inTurn(() => this.#follow(appeared)));
+    else if (ended !== undefined) {
+      void this.#inTurn(async () => {
+        if (ended === this.#feed?.id) await this.#follow(undefined);
+      });
+    }
+  }
+
+  async #resync(): Promise<void> {
+    const { room } = this.settings;
+    const handle = this.#publish?.handle;
+    if (handle === undefined) return;
+    const people = participants((await handle.message({ request: "listparticipants", room })).data);
+    const other = this.#otherSide(people.filter((p) => p.publishes));
+    if (other?.id !== this.#feed?.id) await this.#follow(other);
+    else this.onState(other === undefined ? "alone" : "together");
+  }
+
+  /** Subscribes to a feed instead of the one before, or to none. */
+  async #follow(feed: Feed | undefined): Promise<void> {
+    this.#subscribe?.close();
+    this.#subscribe = undefined;
+    this.#feed = undefined;
+    this.onRemote(undefined);
+    if (feed === undefined) return this.onState("alone");
+    const { room, roomToken } = this.settings;
+    const leg = new Leg(await this.janus.attach());
+    if (this.#ended) return leg.close();
+    this.#subscribe = leg;
+    this.#feed = feed;
+    leg.onFailed = () => void this.#recovering(() => this.#inTurn(() => this.#resubscribe(leg)));
+    const stream = new MediaStream();
+    leg.peer.ontrack = ({ track }) => stream.addTrack(track);
+    const request = { request: "join", ptype: "subscriber", room, streams: [{ feed: feed.id }], ...auth(roomToken) };
+    const attached = await leg.handle.message(request);
+    if (attached.jsep === undefined) throw new JanusError(0, "the server offered no media of the other side");
+    await leg.handle.message({ request: "start" }, await leg.answer(attached.jsep));
+    this.onRemote(stream);
+    this.onState("together");
+  }
+
+  // A subscription that failed while its feed is still there is made again; Janus's room decides, not our memory.
+  async #resubscribe(failed: Leg): Promise<void> {
+    if (this.#subscribe !== failed) return;
+    this.#feed = undefined;
+    this.onRemote(undefined);
+    this.onState("recovering");
+    await this.#resync();
+  }
+
+  #giveUp(error: Error): void {
+    if (this.#ended) return;
+    this.end();
+    this.onEnded(error);
+  }
+
+  #closeLegs(): void {
+    this.#publish?.close();
+    this.#subscribe?.close();
+    this.#publish = this.#subscribe = this.#feed = undefined;
+    this.onRemote(undefined);
+  }
+}
+
+function auth(roomToken: string | undefined): { token?: string } {
+  return roomToken === undefined ? {} : { token: roomToken };
+}
+
+/** Errors that no further attempt would change. */
+function isFinal(error: unknown): boolean {
+  if (error instanceof Taken) return true;
+  return error instanceof JanusError && [ROOM_FULL, UNAUTHORIZED, NO_SUCH_ROOM].includes(error.code);
+}
+
+/** H.264 constrained baseline (42e01f, packetization mode 1) and Opus: what the rooms of this system carry. */
+function wantedCodecs(kind: string): RTCRtpCodec[] {
+  const all = RTCRtpSender.getCapabilities(kind)?.codecs ?? [];
+  const wanted = all.filter(({ mimeType, sdpFmtpLine }) =>
+    kind === "audio"
+      ? mimeType.toLowerCase() === "audio/opus"
+      : mimeType.toLowerCase() === "video/h264" && /profile-level-id=42e01f/i.test(sdpFmtpLine ?? "") &&
+        /packetization-mode=1/.test(sdpFmtpLine ?? ""),
+  );
+  if (wanted.length === 0) throw new CodecMissing(kind);
+  return wanted;
+}
+
+/** This browser can't send what the room carries. */
+export class CodecMissing extends Error {
+  constructor(readonly kind: string) {
+    super(`this browser can't send ${kind === "audio" ? "Opus audio" : "H.264 video"}`);
+  }
+}
