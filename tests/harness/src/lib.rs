@@ -1,1 +1,17 @@
-//! x
+//! The real Janus, the daemon and the agent's browser, each on a host of its own in a private network.
+//!
+//! A scenario test starts with [`world::scenario`]; everything that it starts ends with it, whatever happens.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod capture;
+pub mod error;
+pub mod firewall;
+pub mod janus;
+pub mod place;
+pub mod process;
+pub mod procfs;
+pub mod tls;
+pub mod wait;
+pub mod world;
+
+pub use error::{Error, Result};

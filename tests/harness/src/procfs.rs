@@ -1,0 +1,248 @@
+//! A process seen from outside, through /proc: what the daemon says about itself is checked against this.
+
+use crate::{Error, Result};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// Sockets of one process by kind: `udp`, `udp6`, `udplite`, `udplite6`, `raw`, `raw6`, `tcp`, `tcp6`.
+pub type Sockets = BTreeMap<&'static str, u32>;
+
+/// The tables of the kernel that are looked at.
+const TABLES: [&str; 8] = ["udp", "udp6", "udplite", "udplite6", "raw", "raw6", "tcp", "tcp6"];
+/// Kernel's clock ticks per second in /proc (USER_HZ), 100 on every Linux architecture in use.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What a process uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// Processor time so far, user and system, seconds, all threads.
+    pub cpu_seconds: f64,
+    /// Resident set now, KiB.
+    pub rss_kib: u64,
+    /// Most resident ever, KiB.
+    pub rss_peak_kib: u64,
+    /// Open file descriptors.
+    pub fds: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
+fn read(pid: u32, file: &str) -> Result<String> {
+    let path = format!("/proc/{pid}/{file}");
+    fs::read_to_string(&path).map_err(Error::io(path))
+}
+
+fn descriptors(pid: u32) -> Result<Vec<PathBuf>> {
+    let path = format!("/proc/{pid}/fd");
+    let entries = fs::read_dir(&path).map_err(Error::io(path))?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
+/// Counts the sockets of a process by kind.
+pub fn sockets(pid: u32) -> Result<Sockets> {
+    // Descriptors first: a socket that is closed between the two looks is missed, one of another process never counted.
+    let held: HashSet<String> = descriptors(pid)?
+        .iter()
+        .filter_map(|path| fs::read_link(path).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let mut found = Sockets::new();
+    for table in TABLES {
+        let Ok(text) = read(pid, &format!("net/{table}")) else {
+            continue;
+        };
+        let count = inodes(&text).filter(|inode| held.contains(*inode)).count();
+        found.insert(table, u32::try_from(count).unwrap_or(u32::MAX));
+    }
+    Ok(found)
+}
+
+/// The inode column of a /proc/net table.
+fn inodes(table: &str) -> impl Iterator<Item = &str> {
+    table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(9))
+}
+
+/// Whether something in the network namespace of a process listens on a TCP port.
+pub fn is_listening(pid: u32, port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    let suffix = format!(":{port:04X}");
+    ["tcp", "tcp6"]
+        .iter()
+        .filter_map(|table| read(pid, &format!("net/{table}")).ok())
+        .any(|text| {
+            text.lines().skip(1).any(|line| {
+                let mut fields = line.split_whitespace().skip(1);
+                fields.next().is_some_and(|local| local.ends_with(&suffix)) && fields.nth(1) == Some(LISTEN)
+            })
+        })
+}
+
+/// How many of them can carry datagrams: UDP, UDP-Lite and raw, of both families.
+pub fn datagram(sockets: &Sockets) -> u32 {
+    sockets
+        .iter()
+        .filter(|(kind, _)| !kind.starts_with("tcp"))
+        .map(|(_, count)| count)
+        .sum()
+}
+
+/// What a process uses now.
+pub fn usage(pid: u32) -> Result<Usage> {
+    let status = read(pid, "status")?;
+    let field = |name: &str| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    Ok(Usage {
+        cpu_seconds: cpu_seconds(&read(pid, "stat")?),
+        rss_kib: field("VmRSS"),
+        rss_peak_kib: field("VmHWM"),
+        fds: descriptors(pid)?.len() as u64,
+        threads: field("Threads"),
+    })
+}
+
+/// utime and stime of /proc/PID/stat; the name in parentheses may hold anything.
+fn cpu_seconds(stat: &str) -> f64 {
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let fields: Vec<f64> = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    fields.iter().sum::<f64>() / TICKS_PER_SECOND
+}
+
+/// A process and all its descendants now.
+pub fn family(pid: u32) -> Vec<u32> {
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        next += 1;
+        let Ok(tasks) = fs::read_dir(format!("/proc/{parent}/task")) else {
+            continue;
+        };
+        for task in tasks.flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|child| child.parse::<u32>().ok()),
+            );
+        }
+    }
+    found
+}
+
+/// The worst that was seen of a process's sockets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// Looks that succeeded.
+    pub samples: u64,
+    /// Looks that failed; a watch with failures proves less.
+    pub failures: u64,
+    /// The most sockets that can carry datagrams in one look.
+    pub datagram_peak: u32,
+}
+
+/// Looks at a process's sockets all the time, until it is dropped or asked.
+#[derive(Debug)]
+pub struct SocketWatch {
+    seen: Arc<Mutex<Watched>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SocketWatch {
+    /// Looks every `interval`.
+    pub fn start(pid: u32, interval: Duration) -> Self {
+        let seen = Arc::new(Mutex::new(Watched::default()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (writer, stopped) = (Arc::clone(&seen), Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let look = sockets(pid);
+                let mut seen = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                match look {
+                    Ok(sockets) => {
+                        seen.samples += 1;
+                        seen.datagram_peak = seen.datagram_peak.max(datagram(&sockets));
+                    }
+                    Err(_) => seen.failures += 1,
+                }
+                drop(seen);
+                thread::sleep(interval);
+            }
+        });
+        Self {
+            seen,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// What was seen so far.
+    pub fn seen(&self) -> Watched {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for SocketWatch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{net::UdpSocket, process};
+
+    #[test]
+    fn a_udp_socket_of_this_process_is_seen_while_it_is_open() {
+        let before = datagram(&sockets(process::id()).unwrap());
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(datagram(&sockets(process::id()).unwrap()), before + 1);
+        drop(socket);
+        assert_eq!(datagram(&sockets(process::id()).unwrap()), before);
+    }
+
+    #[test]
+    fn a_watch_remembers_a_short_lived_socket() {
+        let watch = SocketWatch::start(process::id(), Duration::from_millis(1));
+        let socket = UdpSocket::bind("[::1]:0").unwrap();
+        thread::sleep(Duration::from_millis(100));
+        drop(socket);
+        thread::sleep(Duration::from_millis(50));
+        let seen = watch.seen();
+        assert!(seen.datagram_peak >= 1 && seen.samples > 1, "{seen:?}");
+    }
+
+    #[test]
+    fn processor_time_is_read_past_a_hostile_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 100 1 1";
+        assert!((cpu_seconds(stat) - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn usage_of_this_process_is_plausible() {
+        let usage = usage(process::id()).unwrap();
+        assert!(usage.rss_kib > 100 && usage.rss_peak_kib >= usage.rss_kib && usage.fds > 2 && usage.threads > 0);
+    }
+}
