@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod backoff;
 pub mod call;
+pub mod camera;
 pub mod config;
 pub mod encoder;
 pub mod figures;
