@@ -69,14 +69,7 @@ enum ServerError {
 pub fn run(command: ServerCommand) -> anyhow::Result<()> {
     match command {
         ServerCommand::Render { site, out } => render_site(&site, &out)?,
-        ServerCommand::Token {
-            secret_file,
-            kind,
-            room,
-            valid_for,
-            json,
-            out,
-        } => {
+        ServerCommand::Token { secret_file, kind, room, valid_for, json, out } => {
             let grant = Grant::new(kind, room, valid_for).map_err(ServerError::from)?;
             sign(&secret_file, &grant, json, out.as_deref())?;
         }
@@ -86,19 +79,11 @@ pub fn run(command: ServerCommand) -> anyhow::Result<()> {
 
 fn render_site(path: &Path, out: &Path) -> Result<(), ServerError> {
     let text = read(path)?;
-    let site = Site::parse(&text).map_err(|source| ServerError::Site {
-        path: path.to_owned(),
-        source,
-    })?;
-    let pins = site
-        .pin_files()
-        .map(|(room, file)| Ok((room, read_secret(file)?)))
-        .collect::<Result<_, ServerError>>()?;
-    let material = Material {
-        token_secret: read_secret(site.token_file())?,
-        admin_secret: read_secret(site.admin_file())?,
-        pins,
-    };
+    let site = Site::parse(&text).map_err(|source| ServerError::Site { path: path.to_owned(), source })?;
+    let pins =
+        site.pin_files().map(|(room, file)| Ok((room, read_secret(file)?))).collect::<Result<_, ServerError>>()?;
+    let material =
+        Material { token_secret: read_secret(site.token_file())?, admin_secret: read_secret(site.admin_file())?, pins };
     let [certificate, key] = site.tls_files();
     check_pem(certificate, "CERTIFICATE", "certificate")?;
     check_pem(key, "PRIVATE KEY", "private key")?;
@@ -117,9 +102,7 @@ fn render_site(path: &Path, out: &Path) -> Result<(), ServerError> {
 fn sign(secret_file: &Path, grant: &Grant, json: bool, out: Option<&Path>) -> Result<(), ServerError> {
     let secret = read_secret(secret_file)?;
     check_secret("--secret-file", &secret)?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_err(|_| ServerError::Clock)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| ServerError::Clock)?;
     let tokens = grant.sign(&secret, now.as_secs());
     if let Some(out) = out {
         for (name, token) in [("token", &tokens.token), ("room-token", &tokens.room_token)] {
@@ -134,18 +117,12 @@ fn sign(secret_file: &Path, grant: &Grant, json: bool, out: Option<&Path>) -> Re
 }
 
 fn read(path: &Path) -> Result<String, ServerError> {
-    std::fs::read_to_string(path).map_err(|source| ServerError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read_to_string(path).map_err(|source| ServerError::Read { path: path.to_owned(), source })
 }
 
 /// One line from a file that not everyone can read.
 fn read_secret(path: &Path) -> Result<String, ServerError> {
-    let failed = |source| ServerError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| ServerError::Read { path: path.to_owned(), source };
     let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & 0o004 != 0 {
         return Err(ServerError::Open(path.to_owned()));
@@ -159,19 +136,13 @@ fn check_pem(path: &Path, label: &str, what: &'static str) -> Result<(), ServerE
     if read(path)?.lines().any(has_label) {
         return Ok(());
     }
-    Err(ServerError::NotPem {
-        path: path.to_owned(),
-        what,
-    })
+    Err(ServerError::NotPem { path: path.to_owned(), what })
 }
 
 /// Replaces a file as a whole: whoever reads it sees the old content or the new one, also after a power cut.
 fn write(path: &Path, content: &str, mode: u32) -> Result<(), ServerError> {
     let attempt = || -> io::Result<()> {
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::Builder::new().prefix(".kioskctl-").tempfile_in(folder)?;
         file.write_all(content.as_bytes())?;
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
@@ -179,8 +150,5 @@ fn write(path: &Path, content: &str, mode: u32) -> Result<(), ServerError> {
         file.persist(path).map_err(|error| error.error)?;
         File::open(folder)?.sync_all()
     };
-    attempt().map_err(|source| ServerError::Write {
-        path: path.to_owned(),
-        source,
-    })
+    attempt().map_err(|source| ServerError::Write { path: path.to_owned(), source })
 }

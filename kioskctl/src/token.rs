@@ -89,18 +89,13 @@ impl Grant {
 }
 
 fn signed(secret: &str, text: &str) -> String {
-    format!(
-        "{text}:{}",
-        STANDARD.encode(hmac_sha1(secret.as_bytes(), text.as_bytes()))
-    )
+    format!("{text}:{}", STANDARD.encode(hmac_sha1(secret.as_bytes(), text.as_bytes())))
 }
 
 /// HMAC-SHA1 (RFC 2104): the only algorithm that Janus knows for tokens.
 pub fn hmac_sha1(secret: &[u8], text: &[u8]) -> [u8; 20] {
     // A key of any length is allowed; the error type exists for other algorithms.
-    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret) else {
-        unreachable!("HMAC takes keys of any length")
-    };
+    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret) else { unreachable!("HMAC takes keys of any length") };
     mac.update(text);
     mac.finalize().into_bytes().into()
 }
@@ -152,22 +147,10 @@ mod tests {
     #[test]
     fn a_kiosk_has_one_room_and_an_agent_one_day() {
         let hour = Duration::from_secs(3600);
-        assert_eq!(
-            Grant::new(Kind::Kiosk, vec![1, 2], hour).unwrap_err(),
-            GrantError::KioskRooms(2)
-        );
-        assert_eq!(
-            Grant::new(Kind::Agent, vec![0], hour).unwrap_err(),
-            GrantError::RoomZero
-        );
-        assert_eq!(
-            Grant::new(Kind::Agent, vec![1], 25 * hour).unwrap_err(),
-            GrantError::TooLong(1)
-        );
-        assert_eq!(
-            Grant::new(Kind::Kiosk, vec![1], 732 * 24 * hour).unwrap_err(),
-            GrantError::TooLong(731)
-        );
+        assert_eq!(Grant::new(Kind::Kiosk, vec![1, 2], hour).unwrap_err(), GrantError::KioskRooms(2));
+        assert_eq!(Grant::new(Kind::Agent, vec![0], hour).unwrap_err(), GrantError::RoomZero);
+        assert_eq!(Grant::new(Kind::Agent, vec![1], 25 * hour).unwrap_err(), GrantError::TooLong(1));
+        assert_eq!(Grant::new(Kind::Kiosk, vec![1], 732 * 24 * hour).unwrap_err(), GrantError::TooLong(731));
         assert!(Grant::new(Kind::Kiosk, vec![1], 365 * 24 * hour).is_ok());
     }
 
@@ -177,19 +160,9 @@ mod tests {
         assert_eq!(parse_duration("30m"), Ok(Duration::from_secs(1800)));
         assert_eq!(parse_duration("8h"), Ok(Duration::from_secs(28800)));
         assert_eq!(parse_duration("365d"), Ok(Duration::from_secs(365 * 86400)));
-        for wrong in [
-            "",
-            "8",
-            "h",
-            "0h",
-            "-1h",
-            "1.5h",
-            "8 h",
-            "8w",
-            "é",
-            "99999999999999999999d",
-            "999999999999999999d",
-        ] {
+        for wrong in
+            ["", "8", "h", "0h", "-1h", "1.5h", "8 h", "8w", "é", "99999999999999999999d", "999999999999999999d"]
+        {
             assert!(parse_duration(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -86,15 +86,9 @@ pub enum CallError {
 
 /// Runs one command and prints its result.
 pub fn run(command: CallCommand) -> Result<(), CallError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(CallError::Runtime)?;
-    runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, carry_out(command))
-            .await
-            .unwrap_or(Err(CallError::Silent))
-    })
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CallError::Runtime)?;
+    runtime
+        .block_on(async { tokio::time::timeout(PATIENCE, carry_out(command)).await.unwrap_or(Err(CallError::Silent)) })
 }
 
 async fn carry_out(command: CallCommand) -> Result<(), CallError> {
@@ -102,10 +96,7 @@ async fn carry_out(command: CallCommand) -> Result<(), CallError> {
         CallCommand::Start(options) | CallCommand::End(options) | CallCommand::Status(options) => options,
     };
     let bus = options.bus.as_str();
-    let connection = connect(bus).await.map_err(|source| CallError::NoBus {
-        bus: bus.to_owned(),
-        source,
-    })?;
+    let connection = connect(bus).await.map_err(|source| CallError::NoBus { bus: bus.to_owned(), source })?;
     let kiosk = KioskProxy::builder(&connection)
         .cache_properties(zbus::proxy::CacheProperties::No)
         .build()
@@ -158,17 +149,8 @@ fn print_end(options: &Options) {
 }
 
 fn print_status((state, call_id, faults, figures, version): Properties, options: &Options) -> Result<(), CallError> {
-    let faults = faults
-        .into_iter()
-        .map(|(code, message)| Fault { code, message })
-        .collect();
-    let status = Status {
-        state,
-        call_id,
-        faults,
-        figures: serde_json::from_str(&figures)?,
-        version,
-    };
+    let faults = faults.into_iter().map(|(code, message)| Fault { code, message }).collect();
+    let status = Status { state, call_id, faults, figures: serde_json::from_str(&figures)?, version };
     if options.json {
         println!("{}", serde_json::to_string(&status)?);
     } else {
@@ -202,9 +184,6 @@ fn explain(bus: &str, error: zbus::Error) -> CallError {
         "org.freedesktop.DBus.Error.AccessDenied" => CallError::Denied(message),
         "org.freedesktop.DBus.Error.NoReply" | "org.freedesktop.DBus.Error.Timeout" => CallError::Silent,
         CALL_RUNNING => CallError::Running(message),
-        name => CallError::Refused {
-            name: name.to_owned(),
-            message,
-        },
+        name => CallError::Refused { name: name.to_owned(), message },
     }
 }

@@ -64,11 +64,7 @@ fn call(id: &str, figures: &CallFigures, line: &mut impl FnMut(&str, String)) {
 }
 
 fn connection(leg: &LegFigures) -> String {
-    let state = if leg.state.is_empty() {
-        "no connection"
-    } else {
-        leg.state.as_str()
-    };
+    let state = if leg.state.is_empty() { "no connection" } else { leg.state.as_str() };
     match &leg.pair {
         Some(pair) => format!("{state}, {} -> {}", endpoint(&pair.local), endpoint(&pair.remote)),
         None => state.to_owned(),
@@ -76,11 +72,7 @@ fn connection(leg: &LegFigures) -> String {
 }
 
 fn endpoint(end: &EndpointFigures) -> String {
-    let address = if end.address.contains(':') {
-        format!("[{}]", end.address)
-    } else {
-        end.address.clone()
-    };
+    let address = if end.address.contains(':') { format!("[{}]", end.address) } else { end.address.clone() };
     format!("{} {address}:{}", end.transport, end.port)
 }
 
@@ -92,24 +84,13 @@ fn video(video: &VideoFigures) -> String {
         video.frames_per_second,
         video.bits_per_second / 1000,
         video.frames,
-        if video.codec.is_empty() {
-            "no codec"
-        } else {
-            &video.codec
-        }
+        if video.codec.is_empty() { "no codec" } else { &video.codec }
     )
 }
 
 fn audio(audio: &AudioFigures) -> String {
-    let peak = audio
-        .peak_dbfs
-        .map(|peak| format!(", peak {peak:.0} dBFS"))
-        .unwrap_or_default();
-    format!(
-        "audio {} kb/s, {} packets{peak}",
-        audio.bits_per_second / 1000,
-        audio.packets
-    )
+    let peak = audio.peak_dbfs.map(|peak| format!(", peak {peak:.0} dBFS")).unwrap_or_default();
+    format!("audio {} kb/s, {} packets{peak}", audio.bits_per_second / 1000, audio.packets)
 }
 
 fn milliseconds(value: Option<u64>) -> String {
@@ -131,21 +112,11 @@ mod tests {
     use kiosk_proto::figures::{PairFigures, ProcessFigures, SetupFigures, SocketFigures};
 
     fn status(figures: CallFigures, state: &str, faults: Vec<Fault>) -> Status {
-        Status {
-            state: state.into(),
-            call_id: figures.call_id.clone(),
-            faults,
-            figures,
-            version: "0.1.0".into(),
-        }
+        Status { state: state.into(), call_id: figures.call_id.clone(), faults, figures, version: "0.1.0".into() }
     }
 
     fn end(address: &str, port: u16) -> EndpointFigures {
-        EndpointFigures {
-            transport: "tcp".into(),
-            address: address.into(),
-            port,
-        }
+        EndpointFigures { transport: "tcp".into(), address: address.into(), port }
     }
 
     #[test]
@@ -161,10 +132,7 @@ mod tests {
             },
             publish: LegFigures {
                 state: "connected".into(),
-                pair: Some(PairFigures {
-                    local: end("192.0.2.7", 51_000),
-                    remote: end("2001:db8::1", 40_001),
-                }),
+                pair: Some(PairFigures { local: end("192.0.2.7", 51_000), remote: end("2001:db8::1", 40_001) }),
                 video: VideoFigures {
                     width: 1280,
                     height: 720,
@@ -173,37 +141,18 @@ mod tests {
                     bits_per_second: 1_012_345,
                     codec: "x264enc".into(),
                 },
-                audio: AudioFigures {
-                    packets: 3000,
-                    bits_per_second: 32_000,
-                    peak_dbfs: Some(-12.4),
-                },
+                audio: AudioFigures { packets: 3000, bits_per_second: 32_000, peak_dbfs: Some(-12.4) },
             },
             receive: LegFigures::default(),
-            sockets: SocketFigures {
-                tcp_connected: 2,
-                tcp_listening: 2,
-                udp: 0,
-                udp_peak: 0,
-                samples: 61,
-            },
-            process: ProcessFigures {
-                rss_peak_kib: 78_125,
-                rss_kib: 68_359,
-                cpu_seconds: 21.4,
-                fds: 40,
-                threads: 22,
-            },
+            sockets: SocketFigures { tcp_connected: 2, tcp_listening: 2, udp: 0, udp_peak: 0, samples: 61 },
+            process: ProcessFigures { rss_peak_kib: 78_125, rss_kib: 68_359, cpu_seconds: 21.4, fds: 40, threads: 22 },
         };
-        insta::assert_snapshot!(page(&status(figures, "waiting", Vec::new())), @"");
+        insta::assert_snapshot!(page(&status(figures, "waiting", Vec::new())));
     }
 
     #[test]
     fn no_call_and_no_camera() {
-        let fault = Fault {
-            code: "camera-unavailable".into(),
-            message: "/dev/video0: no such device".into(),
-        };
-        insta::assert_snapshot!(page(&status(CallFigures::default(), "idle", vec![fault])), @"");
+        let fault = Fault { code: "camera-unavailable".into(), message: "/dev/video0: no such device".into() };
+        insta::assert_snapshot!(page(&status(CallFigures::default(), "idle", vec![fault])));
     }
 }

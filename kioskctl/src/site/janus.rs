@@ -8,14 +8,8 @@ use std::collections::BTreeMap;
 /// The name of each file in Janus's configuration folder, and its template.
 const TEMPLATES: [(&str, &str); 3] = [
     ("janus.jcfg", include_str!("../../../config/janus/janus.jcfg")),
-    (
-        "janus.transport.websockets.jcfg",
-        include_str!("../../../config/janus/janus.transport.websockets.jcfg"),
-    ),
-    (
-        "janus.plugin.videoroom.jcfg",
-        include_str!("../../../config/janus/janus.plugin.videoroom.jcfg"),
-    ),
+    ("janus.transport.websockets.jcfg", include_str!("../../../config/janus/janus.transport.websockets.jcfg")),
+    ("janus.plugin.videoroom.jcfg", include_str!("../../../config/janus/janus.plugin.videoroom.jcfg")),
 ];
 const ROOM_TEMPLATE: &str = include_str!("../../../config/janus/room.jcfg");
 
@@ -38,16 +32,8 @@ const UNNEEDED_TRANSPORTS: [&str; 5] = ["http", "mqtt", "nanomsg", "pfunix", "ra
 const UNNEEDED_LOGGERS: [&str; 1] = ["jsonlog"];
 
 /// Secrets that stand in Janus's sample files, in its documentation, or in tutorials.
-const SAMPLE_SECRETS: [&str; 8] = [
-    "janusrocks",
-    "janusoverlord",
-    "supersecret",
-    "adminpwd",
-    "janus",
-    "secretpassphrase",
-    "changeme",
-    "secret",
-];
+const SAMPLE_SECRETS: [&str; 8] =
+    ["janusrocks", "janusoverlord", "supersecret", "adminpwd", "janus", "secretpassphrase", "changeme", "secret"];
 
 /// The contents of the files that a site names.
 pub struct Material {
@@ -85,10 +71,7 @@ pub fn render(site: &Site, material: &Material) -> Result<Vec<(&'static str, Str
     check_secret("secrets.token_file", &material.token_secret)?;
     check_secret("secrets.admin_file", &material.admin_secret)?;
     if material.token_secret == material.admin_secret {
-        return Err(weak(
-            "secrets.admin_file",
-            "is the same as secrets.token_file; they must differ",
-        ));
+        return Err(weak("secrets.admin_file", "is the same as secrets.token_file; they must differ"));
     }
     for (room, pin) in &material.pins {
         check_pin(*room, pin)?;
@@ -98,10 +81,8 @@ pub fn render(site: &Site, material: &Material) -> Result<Vec<(&'static str, Str
         .rooms
         .iter()
         .map(|room| {
-            fill(ROOM_TEMPLATE, &room_values(site, room, material)).map_err(|source| RenderError::Template {
-                name: "room.jcfg",
-                source,
-            })
+            fill(ROOM_TEMPLATE, &room_values(site, room, material))
+                .map_err(|source| RenderError::Template { name: "room.jcfg", source })
         })
         .collect();
     values.insert("ROOMS", rooms?);
@@ -119,38 +100,28 @@ fn server_values(site: &Site, material: &Material) -> BTreeMap<&'static str, Str
     // Janus asks for full ICE behind a 1:1 NAT; elsewhere a server with ICE-TCP is better off with ICE lite.
     let ice_lite = media.ice_lite.unwrap_or(media.public_address.is_none());
     BTreeMap::from([
-        (
-            "PLUGINS_FOLDER",
-            setting(
-                "plugins_folder",
-                janus.plugins_folder.as_ref().map(|path| path.display()),
-            ),
-        ),
+        ("PLUGINS_FOLDER", setting("plugins_folder", janus.plugins_folder.as_ref().map(|path| path.display()))),
         (
             "TRANSPORTS_FOLDER",
-            setting(
-                "transports_folder",
-                janus.transports_folder.as_ref().map(|path| path.display()),
-            ),
+            setting("transports_folder", janus.transports_folder.as_ref().map(|path| path.display())),
         ),
-        (
-            "LOG_TO_FILE",
-            setting("log_to_file", janus.log_file.as_ref().map(|path| path.display())),
-        ),
+        ("LOG_TO_FILE", setting("log_to_file", janus.log_file.as_ref().map(|path| path.display()))),
         ("TOKEN_SECRET", quoted(&material.token_secret)),
         ("ADMIN_SECRET", quoted(&material.admin_secret)),
         ("ADMIN_KEY", derived(&material.admin_secret, "videoroom admin_key")),
-        (
-            "IPV6",
-            if media.ipv6 {
-                "ipv6 = true".to_owned()
-            } else {
-                String::new()
-            },
-        ),
+        ("IPV6", if media.ipv6 { "ipv6 = true".to_owned() } else { String::new() }),
         ("MEDIA_PORTS", format!("{}-{}", media.ports.first, media.ports.last)),
         ("ICE_LITE", ice_lite.to_string()),
-        ("ICE_ENFORCE_LIST", setting("ice_enforce_list", media.address)),
+        ("INTERFACE", setting("interface", media.address)),
+        // Two settings for one question. The list of what to use takes addresses and names of interfaces; a site can
+        // only give an address, so that `tcp`, which the list would take for an interface, cannot get in.
+        (
+            "ICE_ADDRESSES",
+            match media.address {
+                Some(address) => format!("ice_enforce_list = \"{address}\""),
+                None => "ice_ignore_list = \"vmnet\"".to_owned(),
+            },
+        ),
         ("NAT_1_1_MAPPING", setting("nat_1_1_mapping", media.public_address)),
         ("DISABLED_PLUGINS", libraries(&UNNEEDED_PLUGINS)),
         ("DISABLED_TRANSPORTS", libraries(&UNNEEDED_TRANSPORTS)),
@@ -173,10 +144,7 @@ fn room_values(site: &Site, room: &Room, material: &Material) -> BTreeMap<&'stat
     BTreeMap::from([
         ("ROOM_ID", room.id.to_string()),
         ("ROOM_DESCRIPTION", quoted(&room.description)),
-        (
-            "ROOM_SECRET",
-            derived(&material.admin_secret, &format!("videoroom room {}", room.id)),
-        ),
+        ("ROOM_SECRET", derived(&material.admin_secret, &format!("videoroom room {}", room.id))),
         ("ROOM_PIN", setting("pin", material.pins.get(&room.id))),
         ("ROOM_BITRATE", (u64::from(site.media.video_kbps) * 1000).to_string()),
     ])
@@ -184,9 +152,7 @@ fn room_values(site: &Site, room: &Room, material: &Material) -> BTreeMap<&'stat
 
 /// A line of a setting that is left out when there is no value.
 fn setting(name: &str, value: Option<impl ToString>) -> String {
-    value.map_or_else(String::new, |value| {
-        format!("{name} = \"{}\"", quoted(&value.to_string()))
-    })
+    value.map_or_else(String::new, |value| format!("{name} = \"{}\"", quoted(&value.to_string())))
 }
 
 /// The inside of a string of libconfig.
@@ -195,35 +161,22 @@ fn quoted(text: &str) -> String {
 }
 
 fn libraries(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| format!("libjanus_{name}.so"))
-        .collect::<Vec<_>>()
-        .join(",")
+    names.iter().map(|name| format!("libjanus_{name}.so")).collect::<Vec<_>>().join(",")
 }
 
 /// A secret of its own for each purpose, so that a site has to keep only one.
 fn derived(secret: &str, purpose: &str) -> String {
-    hmac_sha1(secret.as_bytes(), purpose.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hmac_sha1(secret.as_bytes(), purpose.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn weak(what: impl Into<String>, problem: &'static str) -> RenderError {
-    RenderError::Secret {
-        what: what.into(),
-        problem,
-    }
+    RenderError::Secret { what: what.into(), problem }
 }
 
 /// A secret has at least 32 printable characters and is none that everyone knows.
 pub fn check_secret(what: &str, secret: &str) -> Result<(), RenderError> {
     if SAMPLE_SECRETS.contains(&secret.to_lowercase().as_str()) {
-        return Err(weak(
-            what,
-            "is a sample that everyone knows; make one with `openssl rand -hex 32`",
-        ));
+        return Err(weak(what, "is a sample that everyone knows; make one with `openssl rand -hex 32`"));
     }
     if secret.contains("${") || secret.contains("{{") {
         return Err(weak(what, "holds a placeholder that nobody filled in"));

@@ -65,10 +65,7 @@ struct Media {
 impl Default for Media {
     fn default() -> Self {
         Self {
-            ports: PortRange {
-                first: 40000,
-                last: 40099,
-            },
+            ports: PortRange { first: 40000, last: 40099 },
             simultaneous_calls: None,
             address: None,
             public_address: None,
@@ -118,16 +115,11 @@ impl TryFrom<String> for PortRange {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let range = text.split_once('-').and_then(|(first, last)| {
-            Some(Self {
-                first: first.trim().parse().ok()?,
-                last: last.trim().parse().ok()?,
-            })
+            Some(Self { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? })
         });
         match range {
             Some(range) if range.first >= 1024 && range.first <= range.last => Ok(range),
-            _ => Err(format!(
-                "{text:?} is no port range: write first-last, such as 40000-40099, from 1024 to 65535"
-            )),
+            _ => Err(format!("{text:?} is no port range: write first-last, such as 40000-40099, from 1024 to 65535")),
         }
     }
 }
@@ -149,10 +141,7 @@ pub enum SiteError {
 }
 
 fn refuse(key: impl Into<String>, problem: impl Into<String>) -> SiteError {
-    SiteError::Value {
-        key: key.into(),
-        problem: problem.into(),
-    }
+    SiteError::Value { key: key.into(), problem: problem.into() }
 }
 
 impl Site {
@@ -161,8 +150,8 @@ impl Site {
         let site: Self = toml::from_str(text)?;
         site.check_paths()?;
         site.check_signalling()?;
-        site.check_media()?;
         site.check_rooms()?;
+        site.check_media()?;
         Ok(site)
     }
 
@@ -183,9 +172,7 @@ impl Site {
 
     /// The rooms that have a PIN, and the file of each.
     pub fn pin_files(&self) -> impl Iterator<Item = (u64, &Path)> {
-        self.rooms
-            .iter()
-            .filter_map(|room| Some((room.id, room.pin_file.as_deref()?)))
+        self.rooms.iter().filter_map(|room| Some((room.id, room.pin_file.as_deref()?)))
     }
 
     fn check_paths(&self) -> Result<(), SiteError> {
@@ -200,11 +187,7 @@ impl Site {
             ("janus.transports_folder", &self.janus.transports_folder),
             ("janus.log_file", &self.janus.log_file),
         ];
-        paths.extend(
-            optional
-                .into_iter()
-                .filter_map(|(key, path)| Some((key, path.as_deref()?))),
-        );
+        paths.extend(optional.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))));
         paths.extend(self.pin_files().map(|(_, path)| ("room.pin_file", path)));
         for (key, path) in paths {
             let text = path.to_str().ok_or_else(|| refuse(key, "the path is not UTF-8"))?;
@@ -217,16 +200,8 @@ impl Site {
     }
 
     fn check_signalling(&self) -> Result<(), SiteError> {
-        let Signalling {
-            port,
-            loopback_port,
-            address,
-            ..
-        } = &self.signalling;
-        for (key, port) in [
-            ("signalling.port", Some(*port)),
-            ("signalling.loopback_port", *loopback_port),
-        ] {
+        let Signalling { port, loopback_port, address, .. } = &self.signalling;
+        for (key, port) in [("signalling.port", Some(*port)), ("signalling.loopback_port", *loopback_port)] {
             let Some(port) = port else { continue };
             if port == 0 {
                 return Err(refuse(key, "0 is no port: 1 to 65535 are"));
@@ -236,10 +211,7 @@ impl Site {
             }
         }
         if Some(*port) == *loopback_port {
-            return Err(refuse(
-                "signalling.loopback_port",
-                format!("{port} is signalling.port already"),
-            ));
+            return Err(refuse("signalling.loopback_port", format!("{port} is signalling.port already")));
         }
         if address.is_some_and(|address| address.is_unspecified()) {
             return Err(refuse("signalling.address", "leave it out to listen on every address"));
@@ -249,10 +221,7 @@ impl Site {
 
     fn check_media(&self) -> Result<(), SiteError> {
         let media = &self.media;
-        for (key, address) in [
-            ("media.address", media.address),
-            ("media.public_address", media.public_address),
-        ] {
+        for (key, address) in [("media.address", media.address), ("media.public_address", media.public_address)] {
             if address.is_some_and(|address| address.is_unspecified() || address.is_multicast()) {
                 return Err(refuse(key, "must be the address of one host"));
             }
@@ -260,22 +229,11 @@ impl Site {
         if media.public_address.is_some_and(|address| address.is_loopback()) {
             return Err(refuse("media.public_address", "kiosks cannot dial a loopback address"));
         }
-        if !media.ipv6
-            && [media.address, media.public_address]
-                .iter()
-                .flatten()
-                .any(IpAddr::is_ipv6)
-        {
-            return Err(refuse(
-                "media.ipv6",
-                "an IPv6 address is given for media, so this must be true",
-            ));
+        if !media.ipv6 && [media.address, media.public_address].iter().flatten().any(IpAddr::is_ipv6) {
+            return Err(refuse("media.ipv6", "an IPv6 address is given for media, so this must be true"));
         }
         if !(64..=100_000).contains(&media.video_kbps) {
-            return Err(refuse(
-                "media.video_kbps",
-                format!("{}: 64 to 100000 are allowed", media.video_kbps),
-            ));
+            return Err(refuse("media.video_kbps", format!("{}: 64 to 100000 are allowed", media.video_kbps)));
         }
         let calls = self.simultaneous_calls();
         if calls == 0 {
@@ -286,8 +244,8 @@ impl Site {
             return Err(refuse(
                 "media.ports",
                 format!(
-                    "{have} ports are too few: {calls} simultaneous calls take {need}, {PORTS_PER_CALL} each. Widen \
-                     the range, or set media.simultaneous_calls to at most {}",
+                    "{have} ports are too few: a call takes {PORTS_PER_CALL}, and {calls} may run at the same time. \
+                     Widen the range to {need} ports, or set media.simultaneous_calls to at most {}",
                     have / PORTS_PER_CALL
                 ),
             ));
@@ -297,29 +255,20 @@ impl Site {
 
     fn check_rooms(&self) -> Result<(), SiteError> {
         if self.rooms.is_empty() {
-            return Err(refuse(
-                "room",
-                "at least one [[room]] with id and description is needed, one per kiosk",
-            ));
+            return Err(refuse("room", "at least one [[room]] with id and description is needed, one per kiosk"));
         }
         let mut seen = BTreeSet::new();
         for room in &self.rooms {
             // The agent's page is JavaScript: integers are exact up to 2^53 - 1 there.
             if room.id == 0 || room.id >= 1 << 53 {
-                return Err(refuse(
-                    "room.id",
-                    format!("{}: 1 to 9007199254740991 are allowed", room.id),
-                ));
+                return Err(refuse("room.id", format!("{}: 1 to 9007199254740991 are allowed", room.id)));
             }
             if !seen.insert(room.id) {
                 return Err(refuse("room.id", format!("{} stands there twice", room.id)));
             }
             check_text("room.description", &room.description)?;
             if room.description.trim().is_empty() || room.description.chars().count() > 100 {
-                return Err(refuse(
-                    "room.description",
-                    format!("room {}: 1 to 100 characters are allowed", room.id),
-                ));
+                return Err(refuse("room.description", format!("room {}: 1 to 100 characters are allowed", room.id)));
             }
         }
         Ok(())
@@ -334,10 +283,7 @@ impl Site {
 /// Refuses what a provisioning script left unfilled, and what could end a line or a string in Janus's files.
 fn check_text(key: &str, text: &str) -> Result<(), SiteError> {
     if text.contains("${") || text.contains("{{") {
-        return Err(refuse(
-            key,
-            format!("{text:?} holds a placeholder that nobody filled in"),
-        ));
+        return Err(refuse(key, format!("{text:?} holds a placeholder that nobody filled in")));
     }
     if text.chars().any(char::is_control) {
         return Err(refuse(key, "control characters are not allowed"));

@@ -31,15 +31,9 @@ fn fill_line(line: &str, values: &BTreeMap<&str, String>) -> Result<String, Temp
     let mut filled = String::new();
     let mut rest = line;
     while let Some((before, after)) = rest.split_once("${") {
-        let (name, tail) = after
-            .split_once('}')
-            .ok_or_else(|| TemplateError::Unclosed(line.trim().to_owned()))?;
+        let (name, tail) = after.split_once('}').ok_or_else(|| TemplateError::Unclosed(line.trim().to_owned()))?;
         filled.push_str(before);
-        filled.push_str(
-            values
-                .get(name)
-                .ok_or_else(|| TemplateError::Unknown(name.to_owned()))?,
-        );
+        filled.push_str(values.get(name).ok_or_else(|| TemplateError::Unknown(name.to_owned()))?);
         rest = tail;
     }
     filled.push_str(rest);
@@ -56,10 +50,7 @@ mod tests {
 
     #[test]
     fn values_take_the_place_of_their_names() {
-        assert_eq!(
-            fill("a = ${A}-${B}\n", &values(&[("A", "1"), ("B", "2")])).unwrap(),
-            "a = 1-2\n"
-        );
+        assert_eq!(fill("a = ${A}-${B}\n", &values(&[("A", "1"), ("B", "2")])).unwrap(), "a = 1-2\n");
     }
 
     #[test]
@@ -75,9 +66,6 @@ mod tests {
     #[test]
     fn what_has_no_value_is_an_error() {
         assert_eq!(fill("${A}", &values(&[])), Err(TemplateError::Unknown("A".into())));
-        assert_eq!(
-            fill("x ${A\n}", &values(&[])),
-            Err(TemplateError::Unclosed("x ${A".into()))
-        );
+        assert_eq!(fill("x ${A\n}", &values(&[])), Err(TemplateError::Unclosed("x ${A".into())));
     }
 }
