@@ -36,10 +36,7 @@ const SNAP: u32 = 128;
 /// Bytes that the kernel may hold for us.
 const BUFFER: libc::c_int = 32 << 20;
 /// Seconds after which the recording thread looks whether it is to end.
-const LOOK: libc::timeval = libc::timeval {
-    tv_sec: 0,
-    tv_usec: 50_000,
-};
+const LOOK: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 50_000 };
 
 /// A running packet capture on the `eth0` of a host.
 #[derive(Debug)]
@@ -65,11 +62,7 @@ impl Capture {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || record(&socket, writer, &stopped));
-        Ok(Self {
-            file,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { file, stop, thread: Some(thread) })
     }
 
     /// Ends the recording. A capture that missed packets proves nothing and is an error.
@@ -80,9 +73,7 @@ impl Capture {
             return Err(Error::Other("the recording thread panicked".into()));
         };
         match result.map_err(Error::io("packet capture"))? {
-            0 => Ok(Packets {
-                file: self.file.clone(),
-            }),
+            0 => Ok(Packets { file: self.file.clone() }),
             missed => Err(Error::Other(format!("the packet capture missed {missed} packets"))),
         }
     }
@@ -97,10 +88,7 @@ impl Drop for Capture {
 impl Packets {
     /// One line for each packet that fits a pcap filter such as `udp` or `tcp portrange 40000-40099`.
     pub fn matching(&self, filter: &str) -> Result<Vec<String>> {
-        let text = run(Command::new("tcpdump")
-            .args(["-n", "-t", "-r"])
-            .arg(&self.file)
-            .arg(filter))?;
+        let text = run(Command::new("tcpdump").args(["-n", "-t", "-r"]).arg(&self.file).arg(filter))?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 
@@ -131,13 +119,9 @@ fn packet_socket(world: &World, host: Host) -> Result<OwnedFd> {
     let mut byte = [0];
     let mut parts = [IoSliceMut::new(&mut byte)];
     let mut space = nix::cmsg_space!(RawFd);
-    let message: RecvMsg<'_, '_, ()> = recvmsg(
-        ours.as_raw_fd(),
-        &mut parts,
-        Some(&mut space),
-        MsgFlags::MSG_CMSG_CLOEXEC,
-    )
-    .map_err(|errno| failed("receive")(errno.into()))?;
+    let message: RecvMsg<'_, '_, ()> =
+        recvmsg(ours.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
+            .map_err(|errno| failed("receive")(errno.into()))?;
     for part in message.cmsgs().map_err(|errno| failed("receive")(errno.into()))? {
         if let ControlMessageOwned::ScmRights(descriptors) = part
             && let [descriptor] = descriptors[..]
@@ -194,14 +178,8 @@ fn record(socket: &OwnedFd, mut file: impl Write, stop: &AtomicBool) -> io::Resu
     let mut packet = [0u8; SNAP as usize];
     loop {
         // SAFETY: `packet` is valid for its length. MSG_TRUNC makes the kernel tell the whole length of the packet.
-        let length = unsafe {
-            libc::recv(
-                socket.as_raw_fd(),
-                packet.as_mut_ptr().cast(),
-                packet.len(),
-                libc::MSG_TRUNC,
-            )
-        };
+        let length =
+            unsafe { libc::recv(socket.as_raw_fd(), packet.as_mut_ptr().cast(), packet.len(), libc::MSG_TRUNC) };
         let Ok(length) = u32::try_from(length) else {
             let error = io::Error::last_os_error();
             match error.kind() {
@@ -237,9 +215,5 @@ fn dropped(socket: &OwnedFd) -> io::Result<u32> {
             &raw mut length,
         )
     };
-    if result == 0 {
-        Ok(statistics[1])
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(statistics[1]) } else { Err(io::Error::last_os_error()) }
 }

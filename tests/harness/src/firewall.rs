@@ -31,8 +31,7 @@ impl World {
             args.extend(["--define".to_owned(), format!("{name}={value}")]);
         }
         args.extend(["--file".to_owned(), file.display().to_string()]);
-        self.run(host, "nft", &args.iter().map(String::as_str).collect::<Vec<_>>())
-            .map(drop)
+        self.run(host, "nft", &args.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
     }
 
     /// Reads a named counter, in whichever table it is.
@@ -44,11 +43,7 @@ impl World {
 
 fn find(json: &str, name: &str) -> Result<Option<Counted>> {
     let value: serde_json::Value = serde_json::from_str(json).map_err(Error::json("nft --json"))?;
-    let counters = value["nftables"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|object| &object["counter"]);
+    let counters = value["nftables"].as_array().into_iter().flatten().map(|object| &object["counter"]);
     counters
         .filter(|counter| counter["name"] == name)
         .map(|counter| Counted::deserialize(counter).map_err(Error::json("nft --json")))

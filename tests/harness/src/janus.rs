@@ -75,11 +75,7 @@ impl JanusOptions {
         if let Some(port) = self.ws_port {
             let _ = writeln!(site, "loopback_port = {port}");
         }
-        let _ = write!(
-            site,
-            "\n[media]\nports = \"{}\"\naddress = \"{}\"\n",
-            self.media_ports, self.address
-        );
+        let _ = write!(site, "\n[media]\nports = \"{}\"\naddress = \"{}\"\n", self.media_ports, self.address);
         if let Some(lite) = self.ice_lite {
             let _ = writeln!(site, "ice_lite = {lite}");
         }
@@ -122,19 +118,9 @@ impl Janus {
         let identity = ServerIdentity::create(&dir, &[&address, "localhost", "127.0.0.1"])?;
         let site = dir.join("site.toml");
         fs::write(&site, options.site(&dir, &identity)).map_err(Error::io(site.display().to_string()))?;
-        run(kioskctl()?
-            .args(["server", "render", "--site"])
-            .arg(&site)
-            .arg("--out")
-            .arg(dir.join("etc")))?;
+        run(kioskctl()?.args(["server", "render", "--site"]).arg(&site).arg("--out").arg(dir.join("etc")))?;
         let process = launch(place, &dir, &options)?;
-        Ok(Self {
-            place: place.clone(),
-            dir,
-            options,
-            identity,
-            process,
-        })
+        Ok(Self { place: place.clone(), dir, options, identity, process })
     }
 
     /// Starts it again after [`Janus::kill`], with the same configuration and certificate.
@@ -184,16 +170,7 @@ impl Janus {
 
     fn token_command(&self, kind: &str, room: u64, valid_for: &str) -> Result<Command> {
         let mut command = kioskctl()?;
-        command.args([
-            "server",
-            "token",
-            "--kind",
-            kind,
-            "--room",
-            &room.to_string(),
-            "--valid-for",
-            valid_for,
-        ]);
+        command.args(["server", "token", "--kind", kind, "--room", &room.to_string(), "--valid-for", valid_for]);
         command.arg("--secret-file").arg(self.dir.join("token-secret"));
         Ok(command)
     }
@@ -201,19 +178,12 @@ impl Janus {
 
 fn launch(place: &Place, dir: &Path, options: &JanusOptions) -> Result<Process> {
     let mut command = place.product_command("janus");
-    command
-        .arg("--configs-folder")
-        .arg(dir.join("etc"))
-        .arg("--disable-colors");
+    command.arg("--configs-folder").arg(dir.join("etc")).arg("--disable-colors");
     let mut process = place.spawn("janus", &mut command)?;
     let pid = process.pid();
     let ports = [Some(options.wss_port), options.ws_port];
     process.until(START, "Janus to listen for signalling", || {
-        Ok(ports
-            .iter()
-            .flatten()
-            .all(|port| is_listening(pid, *port))
-            .then_some(()))
+        Ok(ports.iter().flatten().all(|port| is_listening(pid, *port)).then_some(()))
     })?;
     Ok(process)
 }
@@ -250,19 +220,14 @@ pub(crate) fn built(name: &str) -> Result<PathBuf> {
     let mut candidates = exe.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     let found = candidates.find(|path| path.is_file());
     found.ok_or_else(|| {
-        Error::Other(format!(
-            "{name} is not built beside {}: run `cargo build --workspace --bins`",
-            exe.display()
-        ))
+        Error::Other(format!("{name} is not built beside {}: run `cargo build --workspace --bins`", exe.display()))
     })
 }
 
 /// Waits until nothing listens on a port of this machine any more, or fails with a message that names it.
 pub fn port_is_free(port: u16) -> Result<()> {
     let free = || std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-    until(
-        Duration::from_millis(500),
-        &format!("port {port} of this machine: another program uses it"),
-        || Ok(free().then_some(())),
-    )
+    until(Duration::from_millis(500), &format!("port {port} of this machine: another program uses it"), || {
+        Ok(free().then_some(()))
+    })
 }

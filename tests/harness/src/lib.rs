@@ -3,10 +3,13 @@
 //! A scenario test starts with [`world::scenario`]; everything that it starts ends with it, whatever happens.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod agent;
+pub mod bus;
 pub mod capture;
 pub mod error;
 pub mod firewall;
 pub mod janus;
+pub mod kiosk;
 pub mod place;
 pub mod process;
 pub mod procfs;

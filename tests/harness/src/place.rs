@@ -42,12 +42,7 @@ pub struct Place {
 impl Place {
     /// This machine as it is; logs and files go to `dir`.
     pub fn here(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            namespaces: None,
-            root: None,
-            started: Arc::default(),
-        }
+        Self { dir: dir.to_owned(), namespaces: None, root: None, started: Arc::default() }
     }
 
     pub(crate) fn on_host(
@@ -56,12 +51,7 @@ impl Place {
         root: Option<PathBuf>,
         started: Arc<AtomicUsize>,
     ) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            namespaces: Some(Arc::new(namespaces)),
-            root,
-            started,
-        }
+        Self { dir: dir.to_owned(), namespaces: Some(Arc::new(namespaces)), root, started }
     }
 
     /// Where logs and temporary files go.
@@ -97,7 +87,9 @@ impl Place {
     fn spawn_with(&self, name: &str, command: &mut Command, piped: bool) -> Result<Process> {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let log = self.dir.join(format!("{number:02}-{name}.log"));
-        let file = File::create(&log).map_err(Error::io(log.display().to_string()))?;
+        // Appending, because more than one writer may hold it.
+        let file =
+            File::options().create(true).append(true).open(&log).map_err(Error::io(log.display().to_string()))?;
         if piped {
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
         } else {

@@ -34,12 +34,7 @@ pub struct Process {
 impl Process {
     /// Takes over a child that was started with `process_group(0)` and whose output goes to `log`.
     pub(crate) fn new(name: impl Into<String>, child: Child, log: PathBuf) -> Self {
-        Self {
-            name: name.into(),
-            child,
-            log,
-            ended: None,
-        }
+        Self { name: name.into(), child, log, ended: None }
     }
 
     /// What it is called in logs and errors.
@@ -59,9 +54,7 @@ impl Process {
 
     /// All that it has printed so far.
     pub fn log_text(&self) -> String {
-        fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// The last lines that it has printed.
@@ -80,10 +73,7 @@ impl Process {
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() {
-            self.ended = self
-                .child
-                .try_wait()
-                .map_err(Error::io(format!("wait for {}", self.name)))?;
+            self.ended = self.child.try_wait().map_err(Error::io(format!("wait for {}", self.name)))?;
         }
         Ok(self.ended)
     }
@@ -92,11 +82,7 @@ impl Process {
     pub fn must_run(&mut self) -> Result<()> {
         match self.ended()? {
             None => Ok(()),
-            Some(status) => Err(Error::Ended {
-                name: self.name.clone(),
-                status,
-                log: self.log_tail(),
-            }),
+            Some(status) => Err(Error::Ended { name: self.name.clone(), status, log: self.log_tail() }),
         }
     }
 
@@ -126,11 +112,9 @@ impl Process {
     /// Adds the end of this program's log to a timeout.
     pub fn explain(&self, error: Error) -> Error {
         match error {
-            Error::Timeout { what, after, log } => Error::Timeout {
-                what,
-                after,
-                log: format!("{log}last lines of {}:\n{}", self.name, self.log_tail()),
-            },
+            Error::Timeout { what, after, log } => {
+                Error::Timeout { what, after, log: format!("{log}last lines of {}:\n{}", self.name, self.log_tail()) }
+            }
             other => other,
         }
     }
@@ -209,11 +193,7 @@ pub fn run(command: &mut Command) -> Result<String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let text = [output.stdout, output.stderr].concat();
-    Err(Error::Command {
-        what,
-        status: output.status,
-        output: String::from_utf8_lossy(&text).into_owned(),
-    })
+    Err(Error::Command { what, status: output.status, output: String::from_utf8_lossy(&text).into_owned() })
 }
 
 /// Whether a status says that the program was ended by a signal.

@@ -75,35 +75,25 @@ fn inodes(table: &str) -> impl Iterator<Item = &str> {
 pub fn is_listening(pid: u32, port: u16) -> bool {
     const LISTEN: &str = "0A";
     let suffix = format!(":{port:04X}");
-    ["tcp", "tcp6"]
-        .iter()
-        .filter_map(|table| read(pid, &format!("net/{table}")).ok())
-        .any(|text| {
-            text.lines().skip(1).any(|line| {
-                let mut fields = line.split_whitespace().skip(1);
-                fields.next().is_some_and(|local| local.ends_with(&suffix)) && fields.nth(1) == Some(LISTEN)
-            })
+    ["tcp", "tcp6"].iter().filter_map(|table| read(pid, &format!("net/{table}")).ok()).any(|text| {
+        text.lines().skip(1).any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            fields.next().is_some_and(|local| local.ends_with(&suffix)) && fields.nth(1) == Some(LISTEN)
         })
+    })
 }
 
 /// How many of them can carry datagrams: UDP, UDP-Lite and raw, of both families.
 pub fn datagram(sockets: &Sockets) -> u32 {
-    sockets
-        .iter()
-        .filter(|(kind, _)| !kind.starts_with("tcp"))
-        .map(|(_, count)| count)
-        .sum()
+    sockets.iter().filter(|(kind, _)| !kind.starts_with("tcp")).map(|(_, count)| count).sum()
 }
 
 /// What a process uses now.
 pub fn usage(pid: u32) -> Result<Usage> {
     let status = read(pid, "status")?;
     let field = |name: &str| {
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
-            .unwrap_or(0)
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
     };
     Ok(Usage {
         cpu_seconds: cpu_seconds(&read(pid, "stat")?),
@@ -117,12 +107,8 @@ pub fn usage(pid: u32) -> Result<Usage> {
 /// utime and stime of /proc/PID/stat; the name in parentheses may hold anything.
 fn cpu_seconds(stat: &str) -> f64 {
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let fields: Vec<f64> = after_name
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse().ok())
-        .collect();
+    let fields: Vec<f64> =
+        after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
     fields.iter().sum::<f64>() / TICKS_PER_SECOND
 }
 
@@ -137,11 +123,7 @@ pub fn family(pid: u32) -> Vec<u32> {
         };
         for task in tasks.flatten() {
             let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            found.extend(
-                children
-                    .split_whitespace()
-                    .filter_map(|child| child.parse::<u32>().ok()),
-            );
+            found.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
         }
     }
     found
@@ -187,11 +169,7 @@ impl SocketWatch {
                 thread::sleep(interval);
             }
         });
-        Self {
-            seen,
-            stop,
-            thread: Some(thread),
-        }
+        Self { seen, stop, thread: Some(thread) }
     }
 
     /// What was seen so far.

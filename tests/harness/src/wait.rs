@@ -17,11 +17,7 @@ pub fn until<T>(timeout: Duration, what: &str, mut probe: impl FnMut() -> Result
             return Ok(value);
         }
         if start.elapsed() >= timeout {
-            return Err(Error::Timeout {
-                what: what.to_owned(),
-                after: timeout,
-                log: String::new(),
-            });
+            return Err(Error::Timeout { what: what.to_owned(), after: timeout, log: String::new() });
         }
         thread::sleep(STEP);
     }

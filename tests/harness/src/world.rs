@@ -108,40 +108,15 @@ pub fn scenario(body: impl FnOnce(&World) -> Result<()>) {
 impl World {
     /// Makes the namespaces, the cables and the routes.
     pub fn new() -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("kiosk-")
-            .tempdir()
-            .map_err(Error::io("temporary directory"))?;
-        let root = env::var_os("KIOSK_ROOTFS")
-            .filter(|root| !root.is_empty())
-            .map(PathBuf::from);
+        let dir = tempfile::Builder::new().prefix("kiosk-").tempdir().map_err(Error::io("temporary directory"))?;
+        let root = env::var_os("KIOSK_ROOTFS").filter(|root| !root.is_empty()).map(PathBuf::from);
         let mut command = Command::new("unshare");
-        command.args([
-            "--user",
-            "--map-root-user",
-            "--net",
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-euc",
-        ]);
-        command
-            .arg(setup_script(root.as_deref()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(["--user", "--map-root-user", "--net", "--mount", "--propagation", "private", "sh", "-euc"]);
+        command.arg(setup_script(root.as_deref())).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: one system call between fork and exec.
         unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
-        let holder = command
-            .spawn()
-            .map_err(Error::io("start unshare (package util-linux)"))?;
-        let mut world = Self {
-            dir,
-            holder,
-            root,
-            started: Arc::default(),
-        };
+        let holder = command.spawn().map_err(Error::io("start unshare (package util-linux)"))?;
+        let mut world = Self { dir, holder, root, started: Arc::default() };
         world.wait_ready()?;
         Ok(world)
     }
@@ -149,9 +124,7 @@ impl World {
     fn wait_ready(&mut self) -> Result<()> {
         let mut line = String::new();
         if let Some(stdout) = self.holder.stdout.take() {
-            BufReader::new(stdout)
-                .read_line(&mut line)
-                .map_err(Error::io("the world's holder"))?;
+            BufReader::new(stdout).read_line(&mut line).map_err(Error::io("the world's holder"))?;
         }
         if line.trim() == "ready" {
             return Ok(());
@@ -161,11 +134,7 @@ impl World {
         if let Some(mut stderr) = self.holder.stderr.take() {
             let _ = stderr.read_to_string(&mut output);
         }
-        Err(Error::Command {
-            what: "making namespaces (are user namespaces allowed here?)".into(),
-            status,
-            output,
-        })
+        Err(Error::Command { what: "making namespaces (are user namespaces allowed here?)".into(), status, output })
     }
 
     /// Where the test's files and logs are.
@@ -184,12 +153,7 @@ impl World {
         let user = open(format!("/proc/{pid}/ns/user"))?;
         let mount = open(format!("/proc/{pid}/ns/mnt"))?;
         let namespaces = Namespaces { user, mount, net };
-        Ok(Place::on_host(
-            self.dir(),
-            namespaces,
-            self.root.clone(),
-            Arc::clone(&self.started),
-        ))
+        Ok(Place::on_host(self.dir(), namespaces, self.root.clone(), Arc::clone(&self.started)))
     }
 
     /// Runs a tool on a host to its end.
@@ -199,14 +163,12 @@ impl World {
 
     /// Pulls a host's cable.
     pub fn cut(&self, host: Host) -> Result<()> {
-        self.run(Host::Router, "ip", &["link", "set", host.name(), "down"])
-            .map(drop)
+        self.run(Host::Router, "ip", &["link", "set", host.name(), "down"]).map(drop)
     }
 
     /// Puts it back.
     pub fn restore(&self, host: Host) -> Result<()> {
-        self.run(Host::Router, "ip", &["link", "set", host.name(), "up"])
-            .map(drop)
+        self.run(Host::Router, "ip", &["link", "set", host.name(), "up"]).map(drop)
     }
 
     /// Prints the end of every log, for a test that failed.
@@ -257,11 +219,7 @@ fn setup_script(root: Option<&Path>) -> String {
         }
         for path in outside_paths() {
             let inside = format!("{}{}", root.display(), path.display());
-            let _ = writeln!(
-                script,
-                "mkdir -p '{inside}'; mount --bind '{}' '{inside}'",
-                path.display()
-            );
+            let _ = writeln!(script, "mkdir -p '{inside}'; mount --bind '{}' '{inside}'", path.display());
         }
     }
     script.push_str("echo ready; exec cat\n");
@@ -271,10 +229,7 @@ fn setup_script(root: Option<&Path>) -> String {
 /// What a program in `KIOSK_ROOTFS` sees of this machine, at the same path: the sources, what was built, and the logs.
 fn outside_paths() -> Vec<PathBuf> {
     let mut paths = vec![repository(), env::temp_dir()];
-    if let Some(built) = env::current_exe()
-        .ok()
-        .and_then(|exe| exe.ancestors().nth(3).map(Path::to_owned))
-    {
+    if let Some(built) = env::current_exe().ok().and_then(|exe| exe.ancestors().nth(3).map(Path::to_owned)) {
         paths.push(built);
     }
     let all = paths.clone();

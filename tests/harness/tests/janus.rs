@@ -14,15 +14,7 @@ fn it_listens_with_tls_and_comes_back_after_a_crash() {
         let mut janus = Janus::start(&world.at(Host::Server)?, JanusOptions::new(Host::Server.address()))?;
         let connect = format!("{}:{WSS_PORT}", Host::Server.address());
         let ca = janus.identity().ca.display().to_string();
-        let arguments = [
-            "s_client",
-            "-connect",
-            &connect,
-            "-CAfile",
-            &ca,
-            "-verify_return_error",
-            "-brief",
-        ];
+        let arguments = ["s_client", "-connect", &connect, "-CAfile", &ca, "-verify_return_error", "-brief"];
         world.run(Host::Kiosk, "openssl", &arguments)?;
 
         let before = janus.process().pid();

@@ -29,10 +29,7 @@ fn udp_that_is_allowed_is_captured() {
         send_datagram(world, Host::Kiosk)?;
         let packets = capture.stop()?.udp()?;
         assert_eq!(packets.len(), 1, "{packets:?}");
-        assert!(
-            packets[0].contains("10.77.2.2") && packets[0].contains("10.77.1.2.9000"),
-            "{packets:?}"
-        );
+        assert!(packets[0].contains("10.77.2.2") && packets[0].contains("10.77.1.2.9000"), "{packets:?}");
         Ok(())
     });
 }
@@ -54,23 +51,14 @@ fn udp_that_the_firewall_drops_is_counted_and_does_not_reach_the_cable() {
 #[test]
 fn hosts_reach_each_other_until_a_cable_is_pulled() {
     scenario(|world| {
-        let ping = |from: Host, to: Host| {
-            world
-                .run(from, "ping", &["-c", "1", "-W", "1", &to.address().to_string()])
-                .is_ok()
-        };
-        assert!(
-            Host::CABLED
-                .iter()
-                .all(|host| *host == Host::Kiosk || ping(Host::Kiosk, *host))
-        );
+        let ping =
+            |from: Host, to: Host| world.run(from, "ping", &["-c", "1", "-W", "1", &to.address().to_string()]).is_ok();
+        assert!(Host::CABLED.iter().all(|host| *host == Host::Kiosk || ping(Host::Kiosk, *host)));
         world.cut(Host::Kiosk)?;
         assert!(!ping(Host::Kiosk, Host::Server));
         assert!(ping(Host::Agent, Host::Server));
         world.restore(Host::Kiosk)?;
-        until(Duration::from_secs(2), "the cable", || {
-            Ok(ping(Host::Kiosk, Host::Server).then_some(()))
-        })
+        until(Duration::from_secs(2), "the cable", || Ok(ping(Host::Kiosk, Host::Server).then_some(())))
     });
 }
 
@@ -94,21 +82,13 @@ fn a_dropped_program_and_a_dropped_world_leave_nothing_behind() {
         let script = "sleep 1000 & echo child $!; wait";
         let mut shell = place.spawn("shell", place.command("sh").args(["-c", script]))?;
         shell.wait_log("child", Duration::from_secs(5))?;
-        let child: u32 = shell
-            .log_text()
-            .trim()
-            .trim_start_matches("child ")
-            .parse()
-            .expect("a pid");
+        let child: u32 = shell.log_text().trim().trim_start_matches("child ").parse().expect("a pid");
         pids.extend([shell.pid(), child]);
         Ok(())
     });
     for pid in pids {
         // A zombie that init has not reaped yet runs no more.
         let running = || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
-        until(Duration::from_secs(2), "a child's end", || {
-            Ok((!running()).then_some(()))
-        })
-        .expect("no process is left");
+        until(Duration::from_secs(2), "a child's end", || Ok((!running()).then_some(()))).expect("no process is left");
     }
 }

@@ -1,0 +1,244 @@
+//! The daemon as it is installed: its program, a configuration file, and D-Bus to control it.
+
+use crate::{
+    Error, Result,
+    bus::Bus,
+    janus::{Janus, built},
+    place::Place,
+    process::Process,
+    wait::until,
+};
+use kiosk_proto::figures::CallFigures;
+use std::{fs, path::PathBuf, time::Duration};
+use tokio::runtime::Runtime;
+use zbus::{Connection, connection, proxy::CacheProperties};
+
+/// How long the daemon gets to appear on the bus.
+const START: Duration = Duration::from_secs(15);
+/// How long a method of the daemon may take.
+const METHOD: Duration = Duration::from_secs(10);
+
+#[zbus::proxy(
+    interface = "org.branchkiosk.Kiosk1",
+    default_service = "org.branchkiosk.Kiosk1",
+    default_path = "/org/branchkiosk/Kiosk1"
+)]
+trait Control {
+    fn start_call(&self) -> zbus::Result<String>;
+    fn end_call(&self) -> zbus::Result<()>;
+    #[zbus(property)]
+    fn state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn call_id(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn faults(&self) -> zbus::Result<Vec<(String, String)>>;
+    #[zbus(property)]
+    fn figures(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn version(&self) -> zbus::Result<String>;
+}
+
+/// The configuration of a kiosk, as sections of keys; a later value replaces an earlier one.
+#[derive(Debug, Clone, Default)]
+pub struct KioskConfig {
+    sections: toml::Table,
+}
+
+impl KioskConfig {
+    /// A kiosk without camera, microphone, speaker and display, that calls the given Janus and room.
+    pub fn new(id: &str, janus: &Janus, room: u64) -> Result<Self> {
+        let (token, room_token) = janus.kiosk_token_files(room)?;
+        let room = i64::try_from(room).map_err(|_| Error::Other(format!("room {room} is no TOML integer")))?;
+        Ok(Self::default()
+            .with("kiosk", "id", id)
+            .with("janus", "url", janus.wss_url())
+            .with("janus", "ca_file", janus.identity().ca.display().to_string())
+            .with("janus", "room", room)
+            .with("janus", "token_file", token.display().to_string())
+            .with("janus", "room_token_file", room_token.display().to_string())
+            .with("janus", "media_ports", janus.media_ports())
+            .with("camera", "source", "test")
+            .with("audio", "source", "test")
+            .with("audio", "sink", "none")
+            .with("display", "sink", "none"))
+    }
+
+    /// Sets a key.
+    #[must_use]
+    pub fn with(mut self, section: &str, key: &str, value: impl Into<toml::Value>) -> Self {
+        let table = self.sections.entry(section).or_insert_with(|| toml::Table::new().into());
+        if let Some(table) = table.as_table_mut() {
+            table.insert(key.to_owned(), value.into());
+        }
+        self
+    }
+
+    /// Leaves a key out.
+    #[must_use]
+    pub fn without(mut self, section: &str, key: &str) -> Self {
+        if let Some(table) = self.sections.get_mut(section).and_then(toml::Value::as_table_mut) {
+            table.remove(key);
+        }
+        self
+    }
+}
+
+/// A running daemon, and its bus.
+#[derive(Debug)]
+pub struct Kiosk {
+    name: String,
+    place: Place,
+    file: PathBuf,
+    runtime: Runtime,
+    control: Option<ControlProxy<'static>>,
+    process: Process,
+    bus: Bus,
+}
+
+impl Kiosk {
+    /// Starts a bus and the daemon. Returns when the daemon answers on the bus. `name` is for files and logs.
+    pub fn start(place: &Place, name: &str, config: &KioskConfig) -> Result<Self> {
+        let bus = Bus::start(place, name)?;
+        let file = place.dir().join(format!("{name}.toml"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(Error::io("runtime of the D-Bus client"))?;
+        write_config(&file, config, &bus)?;
+        let process = launch(place, name, &file)?;
+        let mut kiosk =
+            Self { name: name.to_owned(), place: place.clone(), file, runtime, control: None, process, bus };
+        kiosk.connect()?;
+        Ok(kiosk)
+    }
+
+    /// Starts the daemon again after it ended.
+    pub fn restart(&mut self) -> Result<()> {
+        self.control = None;
+        self.process = launch(&self.place, &self.name, &self.file)?;
+        self.connect()
+    }
+
+    /// Writes the configuration file anew; the daemon reads it at SIGHUP or its next start.
+    pub fn write_config(&self, config: &KioskConfig) -> Result<()> {
+        write_config(&self.file, config, &self.bus)
+    }
+
+    /// The process of the daemon.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Asks for a call; the answer is the call's identifier.
+    pub fn start_call(&self) -> Result<String> {
+        Ok(self.runtime.block_on(self.control()?.start_call())?)
+    }
+
+    /// Ends the call, if there is one.
+    pub fn end_call(&self) -> Result<()> {
+        Ok(self.runtime.block_on(self.control()?.end_call())?)
+    }
+
+    /// `idle`, `connecting`, `waiting`, `active`, `recovering` or `ending`.
+    pub fn state(&self) -> Result<String> {
+        Ok(self.runtime.block_on(self.control()?.state())?)
+    }
+
+    /// Identifier of the running call, or empty.
+    pub fn call_id(&self) -> Result<String> {
+        Ok(self.runtime.block_on(self.control()?.call_id())?)
+    }
+
+    /// What is wrong now: code and message.
+    pub fn faults(&self) -> Result<Vec<(String, String)>> {
+        Ok(self.runtime.block_on(self.control()?.faults())?)
+    }
+
+    /// Figures of the call.
+    pub fn figures(&self) -> Result<CallFigures> {
+        let text = self.runtime.block_on(self.control()?.figures())?;
+        serde_json::from_str(&text).map_err(Error::json("figures of the daemon"))
+    }
+
+    /// Version of the daemon.
+    pub fn version(&self) -> Result<String> {
+        Ok(self.runtime.block_on(self.control()?.version())?)
+    }
+
+    /// Waits for a state; the error shows faults and the end of the log.
+    pub fn wait_state(&mut self, wanted: &str, timeout: Duration) -> Result<()> {
+        self.wait(timeout, &format!("the state \"{wanted}\""), |kiosk| Ok((kiosk.state()? == wanted).then_some(())))
+    }
+
+    /// Waits for a fault and gives its message.
+    pub fn wait_fault(&mut self, code: &str, timeout: Duration) -> Result<String> {
+        self.wait(timeout, &format!("the fault \"{code}\""), |kiosk| {
+            Ok(kiosk.faults()?.into_iter().find_map(|(found, message)| (found == code).then_some(message)))
+        })
+    }
+
+    /// Waits until nothing is wrong any more.
+    pub fn wait_no_fault(&mut self, timeout: Duration) -> Result<()> {
+        self.wait(timeout, "no fault", |kiosk| Ok(kiosk.faults()?.is_empty().then_some(())))
+    }
+
+    /// Waits until the figures are as wanted.
+    pub fn wait_figures(
+        &mut self,
+        timeout: Duration,
+        what: &str,
+        wanted: impl Fn(&CallFigures) -> bool,
+    ) -> Result<CallFigures> {
+        self.wait(timeout, what, |kiosk| Ok(Some(kiosk.figures()?).filter(|figures| wanted(figures))))
+    }
+
+    fn wait<T>(&mut self, timeout: Duration, what: &str, probe: impl Fn(&Self) -> Result<Option<T>>) -> Result<T> {
+        let result = until(timeout, &format!("{what} of {}", self.name), || {
+            self.process.must_run()?;
+            probe(self)
+        });
+        result.map_err(|error| match error {
+            Error::Timeout { what, after, .. } => {
+                let (state, faults) = (self.state(), self.faults());
+                let log = format!("state: {state:?}\nfaults: {faults:?}\n");
+                self.process.explain(Error::Timeout { what, after, log })
+            }
+            other => other,
+        })
+    }
+
+    fn control(&self) -> Result<&ControlProxy<'static>> {
+        self.control.as_ref().ok_or_else(|| Error::Other(format!("{} is not on the bus", self.name)))
+    }
+
+    /// Waits until the daemon answers on the bus.
+    fn connect(&mut self) -> Result<()> {
+        let address = self.bus.address();
+        let mut builder = connection::Builder::address(address.as_str()).method_timeout(METHOD);
+        if self.place.is_world() {
+            // The bus lives in the world's user namespace and sees whoever runs the test as root.
+            builder = builder.user_id(0);
+        }
+        let runtime = &self.runtime;
+        let proxy = runtime.block_on(async {
+            let connection: Connection = builder.build().await?;
+            ControlProxy::builder(&connection).cache_properties(CacheProperties::No).build().await
+        })?;
+        self.process.until(START, "the daemon on the bus", || Ok(runtime.block_on(proxy.state()).ok()))?;
+        self.control = Some(proxy);
+        Ok(())
+    }
+}
+
+fn write_config(file: &PathBuf, config: &KioskConfig, bus: &Bus) -> Result<()> {
+    let config = config.clone().with("control", "bus", bus.address());
+    fs::write(file, config.sections.to_string()).map_err(Error::io(file.display().to_string()))
+}
+
+fn launch(place: &Place, name: &str, file: &PathBuf) -> Result<Process> {
+    let mut command = place.product_command(built("kioskd")?);
+    command.args(["run", "--config"]).arg(file);
+    // No display of the person who runs the tests, no bus of theirs.
+    for name in ["DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "NOTIFY_SOCKET", "JOURNAL_STREAM"] {
+        command.env_remove(name);
+    }
+    place.spawn(name, &mut command)
+}
