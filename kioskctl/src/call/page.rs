@@ -51,7 +51,7 @@ fn call(id: &str, figures: &CallFigures, line: &mut impl FnMut(&str, String)) {
             milliseconds(setup.signalling_ms),
             milliseconds(setup.joined_ms),
             milliseconds(setup.webrtcup_ms),
-            milliseconds(setup.first_agent_frame_ms)
+            milliseconds(setup.agent_media_ms)
         ),
     );
     for (label, leg) in [("sending", &figures.publish), ("receiving", &figures.receive)] {
@@ -128,7 +128,7 @@ mod tests {
                 signalling_ms: Some(31),
                 joined_ms: Some(40),
                 webrtcup_ms: Some(212),
-                first_agent_frame_ms: None,
+                agent_media_ms: None,
             },
             publish: LegFigures {
                 state: "connected".into(),

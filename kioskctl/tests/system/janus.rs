@@ -1,12 +1,7 @@
 //! The rendered configuration and the signed tokens, before the real Janus.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "place/janus.rs"]
-mod janus;
-mod place;
-
-use janus::{Client, Server};
-use place::{done, in_own_network, kioskctl, refused};
+use super::place::{done, in_own_network, kioskctl, refused};
+use super::server::{Client, Server, write_site};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +18,7 @@ fn is_meant(line: &str) -> bool {
 
 #[test]
 fn janus_starts_with_it_and_has_nothing_to_complain_about() {
-    in_own_network("janus_starts_with_it_and_has_nothing_to_complain_about", || {
+    in_own_network("janus::janus_starts_with_it_and_has_nothing_to_complain_about", || {
         let server = Server::start("");
         let log = server.log();
         let complaints: Vec<&str> = log
@@ -56,7 +51,7 @@ fn janus_starts_with_it_and_has_nothing_to_complain_about() {
 
 #[test]
 fn behind_a_nat_janus_offers_the_public_address_with_full_ice() {
-    in_own_network("behind_a_nat_janus_offers_the_public_address_with_full_ice", || {
+    in_own_network("janus::behind_a_nat_janus_offers_the_public_address_with_full_ice", || {
         let server = Server::start("public_address = \"198.51.100.7\"\naddress = \"203.0.113.5\"\n");
         let complaints: Vec<String> = server
             .log()
@@ -78,7 +73,7 @@ fn behind_a_nat_janus_offers_the_public_address_with_full_ice() {
 
 #[test]
 fn janus_offers_passive_tcp_in_the_range_and_each_connection_takes_one_port() {
-    in_own_network("janus_offers_passive_tcp_in_the_range_and_each_connection_takes_one_port", || {
+    in_own_network("janus::janus_offers_passive_tcp_in_the_range_and_each_connection_takes_one_port", || {
         let server = Server::start("ports = \"41000-41007\"\n");
         let tokens = server.tokens(&["--kind", "agent", "--room", "1001", "1002", "--valid-for", "1h"]);
         let mut clients = Vec::new();
@@ -127,7 +122,7 @@ fn joined(answer: &Value) -> bool {
 
 #[test]
 fn tokens_open_their_rooms_until_they_expire() {
-    in_own_network("tokens_open_their_rooms_until_they_expire", || {
+    in_own_network("janus::tokens_open_their_rooms_until_they_expire", || {
         let server = Server::start("");
         let (api, room) = server.tokens(&["--kind", "agent", "--room", "1001", "1002", "--valid-for", "8h"]);
         assert!(joined(&join(&mut Client::new(&api), 1001, &room)));
@@ -172,7 +167,7 @@ fn tokens_open_their_rooms_until_they_expire() {
 
 #[test]
 fn a_token_does_not_manage_rooms() {
-    in_own_network("a_token_does_not_manage_rooms", || {
+    in_own_network("janus::a_token_does_not_manage_rooms", || {
         let server = Server::start("");
         let (api, room) = server.tokens(&["--kind", "agent", "--room", "1001", "1003", "--valid-for", "1h"]);
         let mut client = Client::new(&api);
@@ -202,7 +197,7 @@ fn a_token_does_not_manage_rooms() {
 #[test]
 fn a_bad_site_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let site = janus::write_site(folder.path(), "");
+    let site = write_site(folder.path(), "");
     let out = folder.path().join("out");
     let render = |site: &std::path::Path| {
         let mut command = kioskctl();
@@ -233,7 +228,7 @@ fn a_bad_site_changes_nothing() {
 #[test]
 fn tokens_go_to_files_that_only_their_owner_reads() {
     let folder = tempfile::tempdir().unwrap();
-    janus::write_site(folder.path(), "");
+    write_site(folder.path(), "");
     let mut command = kioskctl();
     command.args(["server", "token", "--kind", "kiosk", "--room", "1001", "--valid-for", "30d", "--secret-file"]);
     command.arg(folder.path().join("token-secret")).arg("--out").arg(folder.path());

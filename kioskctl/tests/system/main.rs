@@ -1,0 +1,8 @@
+//! What is installed, tried on the real programs: Janus, nftables, systemd, D-Bus. Each test that touches a network has
+//! one of its own, so that they run side by side and without privileges.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod firewall;
+mod janus;
+mod place;
+mod server;
