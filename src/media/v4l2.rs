@@ -81,8 +81,8 @@ fn describe(error: &io::Error) -> &'static str {
     }
 }
 
-/// Finds the configured camera, chooses its mode, sets its controls and makes sure that it can be had. What comes back is
-/// the front of a GStreamer pipeline that delivers its raw pictures.
+/// Finds the configured camera, chooses its mode, sets its controls and makes sure that it can be had. Returns the front
+/// of a GStreamer pipeline that delivers its raw pictures.
 ///
 /// # Errors
 /// Why not; for `device = "auto"` that of the first camera, when none can be used.
