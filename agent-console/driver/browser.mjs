@@ -45,8 +45,8 @@ export function readOptions(own) {
 
 /** The fragment by which both pages take their settings. */
 export function fragment(values) {
-  const set = Object.entries(values).filter(([, value]) => value !== undefined);
-  return `#${new URLSearchParams(set)}`;
+  const set = Object.entries(values).filter(([, value]) => value !== undefined && value !== null);
+  return `#${set.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&")}`;
 }
 
 /** One event, as one line of JSON on stdout. */
@@ -54,12 +54,40 @@ export function tell(event, fields = {}) {
   process.stdout.write(`${JSON.stringify({ event, ...fields })}\n`);
 }
 
-/** Calls back with each command from stdin, and with "quit" when stdin closes: a dead harness leaves nothing behind. */
-export function onCommand(callback) {
+/**
+ * Obeys a word a line from stdin, and ends when stdin closes: a dead harness leaves nothing behind. `commands` are the
+ * driver's own; `leave` among them ends the call. Added to them: `end` (leave, then quit) and `quit` (at once).
+ * One command is carried out after the other; `callOff` ends the wait that the one before may be in.
+ */
+export function obey(commands, { browser, seconds, callOff = () => undefined }) {
+  const quit = () => browser.close().finally(() => process.exit(0));
+  let ending = false;
+  const end = async () => {
+    ending = true;
+    setTimeout(quit, 5_000);
+    await commands.leave();
+    await quit();
+  };
+  const all = { ...commands, end };
+  let before = Promise.resolve();
+  const run = async (word) => {
+    try {
+      if (word === "quit") return void (ending || (await quit()));
+      if (all[word] === undefined) throw new Error(`no such command; there are ${Object.keys(all).join(", ")}, quit`);
+      callOff();
+      before = before.catch(() => undefined).then(all[word]);
+      await before;
+    } catch (error) {
+      if (browser.isConnected()) tell("error", { message: `${word}: ${error.message}` });
+    }
+  };
   const lines = createInterface({ input: process.stdin });
-  lines.on("line", (line) => line.trim() !== "" && callback(line.trim()));
-  lines.on("close", () => callback("quit"));
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => callback("quit"));
+  lines.on("line", (line) => line.trim() !== "" && void run(line.trim()));
+  lines.on("close", () => void run("quit"));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => void run("quit"));
+  if (seconds !== undefined) setTimeout(() => void run("end"), Number(seconds) * 1_000);
+  browser.on("disconnected", () => setTimeout(() => process.exit(1), 1_000));
+  return run;
 }
 
 /** Serves a directory's files on 127.0.0.1, on a port of the system's choice; resolves to the address. */
@@ -106,10 +134,10 @@ export async function launch(options) {
   return { browser, page, pid: Number(children[0]) };
 }
 
-/** Reports the page's statistics each second, until the page is gone. */
+/** Reports the page's statistics each second. */
 export function reportStats(page) {
   let busy = false;
-  const timer = setInterval(async () => {
+  setInterval(async () => {
     if (busy) return;
     busy = true;
     try {
@@ -121,5 +149,4 @@ export function reportStats(page) {
       busy = false;
     }
   }, 1_000);
-  return () => clearInterval(timer);
 }

@@ -13,6 +13,8 @@ export interface CallSettings {
   readonly peer: string;
   readonly media: MediaStream;
   readonly maxBitrate: number;
+  /** What gives when the line or the computer can't carry the picture as it is. */
+  readonly degradation: RTCDegradationPreference;
 }
 
 /** `alone`: published, the other side isn't there (any more). `recovering`: being built up anew. */
@@ -36,6 +38,8 @@ export class Call {
   #feed: Feed | undefined;
   #ended = false;
   #recovery: Promise<void> | undefined;
+  // Cuts the wait between two attempts short, when the server is back.
+  #wake: () => void = () => {};
   // Everything that changes the legs runs one after the other: events arrive faster than negotiations end.
   #turn: Promise<void> = Promise.resolve();
 
@@ -62,11 +66,13 @@ export class Call {
 
   /** The session was claimed after the socket had been lost: events may have been missed, so look around. */
   resumed(): void {
+    this.#wake();
     void this.#recovering(() => this.#inTurn(() => this.#resync()));
   }
 
   /** The session is a new one: nothing of the old call is left. */
   restarted(): void {
+    this.#wake();
     void this.rebuild();
   }
 
@@ -98,7 +104,10 @@ export class Call {
           return;
         }
       }
-      await new Promise((wake) => window.setTimeout(wake, 250 + backoff.next(Math.random())));
+      await new Promise<void>((wake) => {
+        this.#wake = wake;
+        window.setTimeout(wake, 250 + backoff.next(Math.random()));
+      });
     }
   }
 
@@ -127,15 +136,15 @@ export class Call {
     const present = feeds(joined.data);
     const role = display.slice(0, display.indexOf("/") + 1);
     if (present.some((feed) => feed.display.startsWith(role))) throw new Taken();
-    this.#addMedia(leg);
+    await this.#addMedia(leg);
     const answer = await leg.handle.message({ request: "publish" }, await leg.offer());
     if (answer.jsep === undefined) throw new JanusError(0, "the server sent no answer to the published media");
     await leg.accept(answer.jsep);
     await this.#follow(this.#otherSide(present));
   }
 
-  #addMedia(leg: Leg): void {
-    const { media, maxBitrate } = this.settings;
+  async #addMedia(leg: Leg): Promise<void> {
+    const { media, maxBitrate, degradation } = this.settings;
     for (const track of media.getTracks()) {
       const video = track.kind === "video";
       const transceiver = leg.peer.addTransceiver(track, {
@@ -144,6 +153,9 @@ export class Call {
         ...(video ? { sendEncodings: [{ maxBitrate }] } : {}),
       });
       transceiver.setCodecPreferences(wantedCodecs(track.kind));
+      if (!video) continue;
+      const parameters = { ...transceiver.sender.getParameters(), degradationPreference: degradation };
+      await transceiver.sender.setParameters(parameters);
     }
   }
 

@@ -90,6 +90,7 @@ class Desk {
       peer: "kiosk/",
       media,
       maxBitrate: MAX_BITRATE,
+      degradation: "balanced",
     });
     const view = new CallView(call, media, customer, () => void this.#hangUp());
     this.#call = { call, view, media };

@@ -16,6 +16,8 @@ const call = new Call(janus, {
   peer: settings.get("peer") ?? "agent/",
   media,
   maxBitrate: 1_000_000,
+  // The figures compare equal pictures: the size must hold, whatever the estimate of the first seconds says.
+  degradation: "maintain-resolution",
 });
 const remote = document.querySelector("video") as HTMLVideoElement;
 call.onRemote = (stream) => (remote.srcObject = stream ?? null);
@@ -27,8 +29,3 @@ janus.onLink = (state, error) => {
 };
 window.onpagehide = () => janus.close();
 await call.start();
-for (const sender of call.peers().publish?.getSenders() ?? []) {
-  if (sender.track?.kind !== "video") continue;
-  // The figures compare equal pictures: the size must hold, whatever the estimate of the first seconds says.
-  await sender.setParameters({ ...sender.getParameters(), degradationPreference: "maintain-resolution" });
-}

@@ -27,6 +27,7 @@ export class CallView {
   #before: Legs = NOTHING;
   #moved = { frames: 0, at: performance.now() };
   #state: CallState = "connecting";
+  #stopped = false;
 
   constructor(
     private readonly call: Call,
@@ -41,7 +42,6 @@ export class CallView {
     this.#toggle(camera, "video", ["Turn camera off", "Turn camera on"]);
     el("end", HTMLButtonElement).onclick = onEnd;
     remote.onresize = () => this.#uncover();
-    showTransport(NOTHING, NOTHING);
     this.setState("connecting");
     this.#timer = window.setInterval(() => void this.#tick(), 1_000);
     this.#showClock();
@@ -52,6 +52,8 @@ export class CallView {
     this.#moved = { frames: 0, at: performance.now() };
     say(el("stalled", HTMLDivElement), "");
     this.#uncover();
+    // What the panel says of the transport must not outlive the state that it was said of.
+    void this.#tick();
   }
 
   setRemote(stream: MediaStream | undefined): void {
@@ -60,6 +62,7 @@ export class CallView {
   }
 
   stop(): void {
+    this.#stopped = true;
     window.clearInterval(this.#timer);
     remote.srcObject = null;
     self.srcObject = null;
@@ -75,15 +78,15 @@ export class CallView {
     const tracks = kind === "audio" ? this.media.getAudioTracks() : this.media.getVideoTracks();
     const apply = (pressed: boolean) => {
       for (const track of tracks) track.enabled = !pressed;
-      button.setAttribute("aria-pressed", String(pressed));
+      button.dataset["off"] = String(pressed);
       say(button, pressed ? on : off);
       const missing = [mute, camera].flatMap((b, i) =>
-        b.getAttribute("aria-pressed") === "true" ? [["microphone off", "camera off"][i]] : [],
+        b.dataset["off"] === "true" ? [["microphone off", "camera off"][i]] : [],
       );
       say(el("self-note", HTMLElement), missing.length === 0 ? "You" : `You – ${missing.join(", ")}`);
     };
     apply(false);
-    button.onclick = () => apply(button.getAttribute("aria-pressed") !== "true");
+    button.onclick = () => apply(button.dataset["off"] !== "true");
   }
 
   #showClock(): void {
@@ -97,6 +100,7 @@ export class CallView {
       publish: publish && (await readLeg(publish)),
       subscribe: subscribe && (await readLeg(subscribe)),
     };
+    if (this.#stopped) return;
     showTransport(now, this.#before);
     this.#before = now;
     this.#watch(now.subscribe);

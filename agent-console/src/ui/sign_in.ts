@@ -60,3 +60,5 @@ function noteServer(): void {
 }
 
 server.oninput = noteServer;
+// A second link in the same tab changes the fragment only.
+window.addEventListener("hashchange", prefill);

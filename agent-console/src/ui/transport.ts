@@ -9,7 +9,7 @@ export interface Legs {
 
 const WORDS = {
   tcp: "TCP only – both legs",
-  connecting: "Connecting…",
+  connecting: "Waiting for both legs",
   violated: "NOT TCP ONLY – end this call and tell your administrator",
 } as const;
 
@@ -47,11 +47,13 @@ export function showTransport(now: Legs, before: Legs): void {
   });
 }
 
-// The browser keeps the address of its own end to itself; the port is told.
+/** What stands for the port of an active candidate that has not dialled (RFC 6544 section 4.5). */
+const DISCARD_PORT = 9;
+
 function end(endpoint: Endpoint | undefined, how: string): string {
   if (endpoint === undefined) return "–";
-  const port = endpoint.port > 9 ? `port ${endpoint.port}` : how;
-  return endpoint.tcptype === undefined ? port : `${endpoint.tcptype}, ${port}`;
+  const port = endpoint.port > DISCARD_PORT ? `:${endpoint.port}` : "";
+  return `${endpoint.tcptype ?? how} ${port}`;
 }
 
 function rate(value: number | undefined): string {
