@@ -32,8 +32,8 @@ pub struct SetupFigures {
     pub joined_ms: Option<u64>,
     /// Janus said `webrtcup` for the publishing connection.
     pub webrtcup_ms: Option<u64>,
-    /// The first frame of the agent was decoded.
-    pub first_agent_frame_ms: Option<u64>,
+    /// The first picture or sound of the agent was decoded.
+    pub agent_media_ms: Option<u64>,
 }
 
 /// One peer connection.

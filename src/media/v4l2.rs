@@ -81,7 +81,7 @@ fn describe(error: &io::Error) -> &'static str {
     }
 }
 
-/// Finds the configured camera, chooses its mode, sets its controls and makes sure that it can be had. Returns the front
+/// Finds the configured camera, chooses its mode, sets its controls, makes sure that it can be had. Returns the front
 /// of a GStreamer pipeline that delivers its raw pictures.
 ///
 /// # Errors

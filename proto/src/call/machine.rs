@@ -66,7 +66,7 @@ pub(super) struct Running {
 impl Call {
     /// Takes one event and says what to do, in order.
     ///
-    /// `now` counts from any fixed moment; `random` is uniform over all of `u32`; `settings` are taken over by the next call.
+    /// `now` counts from any fixed moment; `random` is uniform over all of `u32`; `settings` are taken over by the next session.
     pub fn handle(&mut self, now: Duration, random: u32, settings: &Settings, event: Event) -> Vec<Effect> {
         let m = Moment { now, random };
         match (event, self.running.as_mut()) {
@@ -87,6 +87,10 @@ impl Call {
                 Vec::new()
             }
             (event, Some(running)) => {
+                // A token that was renewed, or a changed setting, counts for the next session.
+                if running.session.is_none() && event == Event::SocketOpen {
+                    running.settings = settings.clone();
+                }
                 running.handle(m, event);
                 self.peers = running.peers;
                 std::mem::take(&mut running.out)

@@ -167,8 +167,8 @@ pub enum Milestone {
     Joined,
     /// Janus said `webrtcup` for the publisher.
     WebRtcUp,
-    /// The agent's first frame was decoded.
-    AgentFrame,
+    /// The first picture or sound of the agent was decoded.
+    AgentMedia,
 }
 
 /// What the journal should know.

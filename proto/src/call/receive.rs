@@ -165,7 +165,7 @@ impl Running {
     pub(super) fn agent_media(&mut self) {
         if let Some(receiver) = self.receiver.as_mut().filter(|receiver| !receiver.up) {
             receiver.up = true;
-            self.out.push(Effect::Reached(Milestone::AgentFrame));
+            self.out.push(Effect::Reached(Milestone::AgentMedia));
         }
     }
 

@@ -1,0 +1,83 @@
+//! The running audit: looks at the process's sockets ten times a second, and says what it sees.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kiosk_proto::audit::{self, SelectedPair};
+use kiosk_proto::call::Event;
+use kiosk_proto::config::PortRange;
+use kiosk_proto::figures::SocketFigures;
+use kiosk_proto::watchdog::Part;
+use tracing::error;
+
+use crate::events::{Events, News};
+use crate::host::systemd::Pulse;
+use crate::tcp_only::sockets;
+
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// What the audit and the call's task tell each other.
+#[derive(Debug, Clone, Default)]
+pub struct Audit(Arc<Mutex<Shared>>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    pairs: Vec<SelectedPair>,
+    figures: SocketFigures,
+    descriptors: u64,
+}
+
+impl Audit {
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call begins: its figures start from nothing.
+    pub fn begin(&self) {
+        self.shared().figures = SocketFigures::default();
+    }
+
+    /// The pairs that carry media now.
+    pub fn pairs(&self, pairs: Vec<SelectedPair>) {
+        self.shared().pairs = pairs;
+    }
+
+    /// What was seen since the call began.
+    pub fn figures(&self) -> SocketFigures {
+        self.shared().figures.clone()
+    }
+
+    /// Open descriptors of the process.
+    pub fn descriptors(&self) -> u64 {
+        self.shared().descriptors
+    }
+
+    /// Looks until the daemon ends. The same violation is reported once, until it is gone.
+    pub async fn run(self, events: Events, media_ports: PortRange, pulse: Pulse) {
+        let mut every = tokio::time::interval(INTERVAL);
+        let mut reported = String::new();
+        loop {
+            every.tick().await;
+            pulse.beat(Part::Audit);
+            let (sockets, descriptors) = match sockets::look() {
+                Ok(seen) => seen,
+                Err(error) => {
+                    error!(%error, "the audit can't see the process's sockets");
+                    continue;
+                }
+            };
+            let violations = {
+                let mut shared = self.shared();
+                shared.descriptors = descriptors;
+                audit::count(&sockets, &mut shared.figures);
+                audit::judge(&sockets, &shared.pairs, media_ports)
+            };
+            let evidence = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            if evidence != reported && !evidence.is_empty() {
+                error!(FAULT = "tcp-only-violation", "{evidence}");
+                events.send(News::Happened(Event::Violation(evidence.clone()))).await;
+            }
+            reported = evidence;
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The task that owns the call: takes events, lets `kiosk_proto::call` decide, carries the decisions out.
+
+mod figures;
+mod view;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gstreamer_webrtc::WebRTCSDPType;
+use kiosk_proto::call::{Call, CallState, Effect, Event, Fault, Milestone, Note, PeerId, Settings};
+use kiosk_proto::config::Config;
+use kiosk_proto::figures::CallFigures;
+use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
+use kiosk_proto::watchdog::Part;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{sleep_until, timeout};
+use tracing::{Instrument, Span, error, info, info_span, warn};
+
+use crate::audit::Audit;
+use crate::config::{LoadError, secret};
+use crate::events::{CallRunning, Events, News, Started};
+use crate::host::systemd::Pulse;
+use crate::janus::Socket;
+use crate::media::MediaError;
+use crate::media::camera::Camera;
+use crate::media::device::Device;
+use crate::media::microphone;
+use crate::media::peer::Peer;
+use crate::media::playback::{Playback, PlaybackDevices};
+use crate::media::port::Inlet;
+use crate::media::publish::Publisher;
+use crate::media::receive::Receiver;
+
+use figures::Sampler;
+pub use view::View;
+
+/// The longest time between two turns, so that the watchdog sees a living task.
+const TURN: Duration = Duration::from_secs(1);
+/// A peer connection that is still closing after this is left behind.
+const CLOSE: Duration = Duration::from_millis(1500);
+
+/// Camera, microphone, loudspeaker and screen of the running call.
+#[derive(Debug)]
+struct Devices {
+    camera: Camera,
+    microphone: Option<Device>,
+    playback: PlaybackDevices,
+}
+
+/// Owner of the call.
+pub struct Engine {
+    config: Config,
+    settings: Settings,
+    call: Call,
+    events: Events,
+    audit: Audit,
+    pulse: Pulse,
+    start: Instant,
+    span: Span,
+    socket: Option<Socket>,
+    sockets: u64,
+    pictures: Inlet,
+    sound: Inlet,
+    playback: Playback,
+    devices: Option<Devices>,
+    publisher: Option<Publisher>,
+    receiver: Option<Receiver>,
+    closing: Vec<JoinHandle<()>>,
+    figures: CallFigures,
+    sampler: Sampler,
+    ended: Vec<oneshot::Sender<()>>,
+    view: watch::Sender<Arc<View>>,
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        room: config.janus.room,
+        display: format!("kiosk/{}", config.kiosk.id),
+        pin: None,
+        token: None,
+        room_token: None,
+        keepalive: Duration::from_secs(u64::from(config.janus.keepalive_s)),
+        policy: TcpOnlyPolicy { media_ports: config.janus.media_ports },
+    }
+}
+
+fn with_secrets(config: &Config) -> Result<Settings, LoadError> {
+    let janus = &config.janus;
+    Ok(Settings {
+        pin: secret("janus.pin_file", janus.pin_file.as_ref())?,
+        token: secret("janus.token_file", janus.token_file.as_ref())?,
+        room_token: secret("janus.room_token_file", janus.room_token_file.as_ref())?,
+        ..settings(config)
+    })
+}
+
+impl Engine {
+    /// An engine without a call, and what others see of it.
+    pub fn new(config: Config, events: Events, audit: Audit, pulse: Pulse) -> (Self, watch::Receiver<Arc<View>>) {
+        let (view, seen) = watch::channel(Arc::default());
+        let engine = Self {
+            settings: settings(&config),
+            config,
+            call: Call::default(),
+            events,
+            audit,
+            pulse,
+            start: Instant::now(),
+            span: Span::none(),
+            socket: None,
+            sockets: 0,
+            pictures: Inlet::default(),
+            sound: Inlet::default(),
+            playback: Playback::default(),
+            devices: None,
+            publisher: None,
+            receiver: None,
+            closing: Vec::new(),
+            figures: CallFigures::default(),
+            sampler: Sampler::default(),
+            ended: Vec::new(),
+            view,
+        };
+        (engine, seen)
+    }
+
+    /// Runs until every sender of events is gone.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<News>) {
+        loop {
+            self.pulse.beat(Part::Call);
+            let due = self.call.deadline().map_or(TURN, |at| at.saturating_sub(self.start.elapsed()).min(TURN));
+            tokio::select! {
+                news = inbox.recv() => match news {
+                    Some(news) => self.take(news).await,
+                    None => return,
+                },
+                () = sleep_until((Instant::now() + due).into()) => self.happened(Event::Tick).await,
+            }
+            self.sample().await;
+            self.show();
+        }
+    }
+
+    async fn take(&mut self, news: News) {
+        match news {
+            News::Start(reply) => {
+                let started = self.start_call().await;
+                let _ = reply.send(started);
+            }
+            News::End(reply) => {
+                self.ended.push(reply);
+                self.happened(Event::End("asked to end")).await;
+                self.answer_ended();
+            }
+            News::Reconfigured(config) => {
+                info!("the new configuration takes effect with the next call");
+                self.config = *config;
+            }
+            News::Socket(number, event) => {
+                if self.socket.as_ref().is_some_and(|socket| socket.number() == number) {
+                    self.happened(event).await;
+                }
+            }
+            News::Happened(event) => self.happened(event).await,
+        }
+    }
+
+    fn answer_ended(&mut self) {
+        if self.call.state() == CallState::Idle {
+            for reply in self.ended.drain(..) {
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    async fn start_call(&mut self) -> Started {
+        if self.call.state() != CallState::Idle {
+            return Err(CallRunning);
+        }
+        let call_id = format!("{:016x}", rand::random::<u64>());
+        self.span = info_span!("call", CALL_ID = %call_id);
+        self.audit.begin();
+        self.sampler = Sampler::default();
+        self.playback = Playback::default();
+        self.figures = CallFigures { call_id: call_id.clone(), ..CallFigures::default() };
+        self.span.in_scope(|| info!("the call starts"));
+        self.happened(Event::Start { call_id: call_id.clone() }).await;
+        Ok(call_id)
+    }
+
+    async fn happened(&mut self, event: Event) {
+        let span = self.span.clone();
+        self.decide(event).instrument(span).await;
+    }
+
+    async fn decide(&mut self, event: Event) {
+        let before = self.call.state();
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let effects = self.call.handle(self.start.elapsed(), rand::random(), &self.settings, event);
+            for effect in effects {
+                if let Some(follow_up) = self.carry_out(effect).await {
+                    events.push(follow_up);
+                }
+            }
+        }
+        let after = self.call.state();
+        if before != after {
+            info!(state = after.as_str(), "the call is {}", after.as_str());
+        }
+    }
+
+    /// Carries one effect out; what follows from it at once is returned.
+    async fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::OpenSocket => return self.open_socket(),
+            Effect::CloseSocket => {
+                if let Some(socket) = self.socket.take() {
+                    self.closing.push(tokio::spawn(socket.close()));
+                }
+            }
+            Effect::Send(text) => {
+                if let Some(socket) = &self.socket {
+                    socket.send(text);
+                }
+            }
+            Effect::StartPublisher(id) => {
+                if let Err(error) = self.start_publisher(id).await {
+                    return Some(Event::PeerFailed(id, media_fault(&error)));
+                }
+            }
+            Effect::StartReceiver(id, offer) => {
+                if let Err(error) = self.start_receiver(id, offer) {
+                    return Some(Event::PeerFailed(id, media_fault(&error)));
+                }
+            }
+            Effect::SetAnswer(id, answer) => {
+                if let Some(peer) = self.peer(id) {
+                    let events = self.events.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = peer.set_remote(WebRTCSDPType::Answer, &answer).await {
+                            events.happened(Event::PeerFailed(id, media_fault(&error)));
+                        }
+                    });
+                }
+            }
+            Effect::AddCandidate(id, candidate) => {
+                if let Some(peer) = self.peer(id) {
+                    peer.add_candidate(&candidate);
+                }
+            }
+            Effect::StopPeer(id) => self.stop_peer(id),
+            Effect::Reached(milestone) => self.reached(milestone),
+            Effect::Note(note) => log(&note),
+            Effect::Ended(reason) => {
+                self.show();
+                self.close_all().await;
+                info!(reason, "the call has ended");
+                return Some(Event::Stopped);
+            }
+        }
+        None
+    }
+
+    fn open_socket(&mut self) -> Option<Event> {
+        match with_secrets(&self.config) {
+            Ok(settings) => self.settings = settings,
+            Err(error) => return Some(Event::SocketClosed(Fault::new("secret-unreadable", error.to_string()))),
+        }
+        self.sockets += 1;
+        self.socket = Some(Socket::open(self.config.janus.clone(), self.sockets, self.events.clone()));
+        None
+    }
+
+    async fn start_publisher(&mut self, id: PeerId) -> Result<(), MediaError> {
+        let publisher = Publisher::new(id, &self.config, self.settings.policy.clone(), self.events.clone())?;
+        self.pictures.lead_to(Some(publisher.pictures.clone()));
+        self.sound.lead_to(publisher.sound.clone());
+        self.publisher = Some(publisher.clone());
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            events.happened(match publisher.offer().await {
+                Ok(offer) => Event::OfferReady(id, offer),
+                Err(error) => Event::PeerFailed(id, media_fault(&error)),
+            });
+        });
+        if self.devices.is_none() {
+            self.devices = Some(self.open_devices().await?);
+        }
+        Ok(())
+    }
+
+    async fn open_devices(&self) -> Result<Devices, MediaError> {
+        // The loudspeaker first: the microphone's echo canceller looks for its signal.
+        let playback = self.playback.open(&self.config, &self.events)?;
+        let microphone = microphone::open(&self.config.audio, &self.sound, &self.events);
+        let camera =
+            Camera::open(&self.config.camera, self.pictures.clone(), self.events.clone(), self.pulse.clone()).await?;
+        Ok(Devices { camera, microphone, playback })
+    }
+
+    fn start_receiver(&mut self, id: PeerId, offer: TcpOnlySdp) -> Result<(), MediaError> {
+        let receiver =
+            Receiver::new(id, &self.config, self.settings.policy.clone(), self.events.clone(), &self.playback)?;
+        self.receiver = Some(receiver.clone());
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            events.happened(match receiver.answer(&offer).await {
+                Ok(answer) => Event::AnswerReady(id, answer),
+                Err(error) => Event::PeerFailed(id, media_fault(&error)),
+            });
+        });
+        Ok(())
+    }
+
+    fn peer(&self, id: PeerId) -> Option<Peer> {
+        let publisher = self.publisher.as_ref().map(|publisher| &publisher.peer);
+        let receiver = self.receiver.as_ref().map(|receiver| &receiver.peer);
+        [publisher, receiver].into_iter().flatten().find(|peer| peer.id() == id).cloned()
+    }
+
+    fn stop_peer(&mut self, id: PeerId) {
+        let Some(peer) = self.peer(id) else { return };
+        if self.publisher.as_ref().is_some_and(|publisher| publisher.peer.id() == id) {
+            self.pictures.lead_to(None);
+            self.sound.lead_to(None);
+            self.publisher = None;
+        } else {
+            self.receiver = None;
+        }
+        self.closing.retain(|task| !task.is_finished());
+        self.closing.push(spawn_blocking(move || peer.stop()));
+    }
+
+    async fn close_all(&mut self) {
+        if let Some(devices) = self.devices.take() {
+            devices.camera.stop().await;
+            if let Some(microphone) = devices.microphone {
+                microphone.stop().await;
+            }
+            devices.playback.close().await;
+        }
+        self.pulse.rest(Part::Frames);
+        for task in self.closing.drain(..) {
+            if timeout(CLOSE, task).await.is_err() {
+                warn!("a connection does not close; it is left behind");
+            }
+        }
+        self.audit.pairs(Vec::new());
+    }
+
+    fn reached(&mut self, milestone: Milestone) {
+        let setup = &mut self.figures.setup;
+        let slot = match milestone {
+            Milestone::Signalling => &mut setup.signalling_ms,
+            Milestone::Joined => &mut setup.joined_ms,
+            Milestone::WebRtcUp => &mut setup.webrtcup_ms,
+            Milestone::AgentMedia => &mut setup.agent_media_ms,
+        };
+        // What is restored later is no set-up.
+        if slot.is_none() {
+            let elapsed = self.sampler.elapsed_ms();
+            *slot = Some(elapsed);
+            info!(elapsed_ms = elapsed, "reached {milestone:?}");
+        }
+    }
+}
+
+fn media_fault(error: &MediaError) -> Fault {
+    let code = match error {
+        MediaError::Encoder(_) => "no-encoder",
+        MediaError::NoElement(_) => "plugin-missing",
+        MediaError::Refused(_) | MediaError::Agent(_) => "media-failed",
+    };
+    Fault::new(code, error.to_string())
+}
+
+fn log(note: &Note) {
+    match note {
+        Note::Fault(fault) => warn!(FAULT = fault.code, "{}", fault.message),
+        Note::Violation(evidence) => error!(FAULT = "tcp-only-violation", "{evidence}; the call is ended"),
+        Note::Claimed => info!("signalling is back; the media went on"),
+        Note::Restart(delay) => info!(delay_ms = delay.as_millis(), "starting over"),
+        Note::AgentCame(feed, name) => info!(feed = feed.0, "{name} publishes"),
+        Note::AgentLeft(feed) => info!(feed = feed.0, "the agent left"),
+        Note::Filtered(count) => {
+            info!(count, "candidates of the server that are not passive TCP in the range were left out")
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The figures of the running call, taken once a second.
+
+use std::time::{Duration, Instant};
+
+use kiosk_proto::audit::SelectedPair;
+use kiosk_proto::call::CallState;
+use kiosk_proto::figures::{AudioFigures, LegFigures, PairFigures, VideoFigures};
+use tokio::time::timeout;
+
+use super::Engine;
+use crate::host::process;
+use crate::media::meter::Rate;
+use crate::media::peer::Peer;
+use crate::tcp_only::sockets;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// `webrtcbin` answers within a few milliseconds; the call's task waits no longer than this.
+const STATS: Duration = Duration::from_millis(300);
+
+/// Remembers the last sample, so that totals become rates.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    begin: Instant,
+    last: Instant,
+    encoded: Rate,
+    sent_video: Rate,
+    sent_audio: Rate,
+    decoded: Rate,
+    received_video: Rate,
+    received_audio: Rate,
+}
+
+impl Default for Sampler {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self {
+            begin: now,
+            last: now,
+            encoded: Rate::default(),
+            sent_video: Rate::default(),
+            sent_audio: Rate::default(),
+            decoded: Rate::default(),
+            received_video: Rate::default(),
+            received_audio: Rate::default(),
+        }
+    }
+}
+
+impl Sampler {
+    /// Since the call was asked for.
+    pub(super) fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Engine {
+    /// Takes the figures, when it is time.
+    pub(super) async fn sample(&mut self) {
+        let elapsed = self.sampler.last.elapsed();
+        if self.call.state() == CallState::Idle || elapsed < INTERVAL {
+            return;
+        }
+        self.sampler.last = Instant::now();
+        let mut pairs = Vec::new();
+        let publish = self.publish_figures(elapsed, &mut pairs).await;
+        let receive = self.receive_figures(elapsed, &mut pairs).await;
+        self.audit.pairs(pairs);
+        let figures = &mut self.figures;
+        figures.elapsed_ms = self.sampler.elapsed_ms();
+        figures.publish = publish;
+        figures.receive = receive;
+        figures.sockets = self.audit.figures();
+        figures.process = process::figures(self.audit.descriptors());
+    }
+
+    async fn publish_figures(&mut self, elapsed: Duration, pairs: &mut Vec<SelectedPair>) -> LegFigures {
+        let Some(publisher) = &self.publisher else { return LegFigures::default() };
+        let (frames_per_second, _) = self.sampler.encoded.since(&publisher.encoded, elapsed);
+        let (_, video_bits) = self.sampler.sent_video.since(&publisher.video_packets, elapsed);
+        let (_, audio_bits) = self.sampler.sent_audio.since(&publisher.audio_packets, elapsed);
+        LegFigures {
+            state: publisher.peer.state(),
+            pair: pair(&publisher.peer, pairs).await,
+            video: VideoFigures {
+                width: self.config.camera.width,
+                height: self.config.camera.height,
+                frames: publisher.encoded.buffers(),
+                frames_per_second,
+                bits_per_second: video_bits,
+                codec: publisher.spec.element.to_owned(),
+            },
+            audio: AudioFigures {
+                packets: publisher.audio_packets.buffers(),
+                bits_per_second: audio_bits,
+                peak_dbfs: None,
+            },
+        }
+    }
+
+    async fn receive_figures(&mut self, elapsed: Duration, pairs: &mut Vec<SelectedPair>) -> LegFigures {
+        let Some(receiver) = &self.receiver else { return LegFigures::default() };
+        let (frames_per_second, _) = self.sampler.decoded.since(&self.playback.frames, elapsed);
+        let (_, video_bits) = self.sampler.received_video.since(&receiver.video_packets, elapsed);
+        let (_, audio_bits) = self.sampler.received_audio.since(&receiver.audio_packets, elapsed);
+        let (width, height, codec) = self.playback.picture();
+        LegFigures {
+            state: receiver.peer.state(),
+            pair: pair(&receiver.peer, pairs).await,
+            video: VideoFigures {
+                width,
+                height,
+                frames: self.playback.frames.buffers(),
+                frames_per_second,
+                bits_per_second: video_bits,
+                codec,
+            },
+            audio: AudioFigures {
+                packets: receiver.audio_packets.buffers(),
+                bits_per_second: audio_bits,
+                peak_dbfs: self.playback.peak_dbfs(),
+            },
+        }
+    }
+}
+
+/// The selected pair, with the port of the socket that really carries it: an active candidate itself has port 9 or 0.
+async fn pair(peer: &Peer, pairs: &mut Vec<SelectedPair>) -> Option<PairFigures> {
+    let mut pair = timeout(STATS, peer.pair()).await.ok()??;
+    let selected = peer.selected(&pair)?;
+    let sockets = sockets::look().map(|(sockets, _)| sockets).unwrap_or_default();
+    if let Some(local) = sockets.iter().find(|s| s.remote == Some(selected.remote)).and_then(|socket| socket.local) {
+        pair.local.port = local.port();
+    }
+    pairs.push(selected);
+    Some(pair)
+}

@@ -1,0 +1,89 @@
+//! The daemon: starts the parts, listens to signals, ends cleanly.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use kiosk_proto::config::Config;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use crate::audit::Audit;
+use crate::call::Engine;
+use crate::events::{Events, News};
+use crate::host::journal;
+use crate::host::systemd::{Pulse, feed_watchdog, notify};
+use crate::media::encoder;
+use crate::{config, control};
+
+/// A stop by systemd is answered within this time.
+const STOP: Duration = Duration::from_secs(3);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the configuration is wrong or D-Bus can't be reached: what a restart alone can mend.
+pub fn run(path: &Path) -> anyhow::Result<()> {
+    let config = config::load(path)?;
+    journal::begin(config.kiosk.id.as_str()).context("the journal can't be reached")?;
+    gstreamer::init().context("GStreamer does not start")?;
+    // Two threads: one for the call, one for what waits; media has threads of GStreamer's own.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(serve(path, config));
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    outcome
+}
+
+async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
+    let (events, inbox) = Events::channel();
+    let (audit, pulse) = (Audit::default(), Pulse::new());
+    let media_ports = config.janus.media_ports;
+    let (bus, choice) = (config.control.bus.clone(), config.video.encoder.clone());
+    info!(version = env!("CARGO_PKG_VERSION"), "kioskd starts");
+    // Tried now, so that the first call need not wait for it; without an encoder the daemon stays up, and the call says so.
+    match tokio::task::spawn_blocking(move || encoder::choose(&choice)).await? {
+        Ok(spec) => info!(encoder = spec.element, "chosen for the camera's picture"),
+        Err(error) => warn!(FAULT = "no-encoder", "{error}"),
+    }
+    let (engine, view) = Engine::new(config, events.clone(), audit.clone(), pulse.clone());
+    tokio::spawn(engine.run(inbox));
+    tokio::spawn(audit.run(events.clone(), media_ports, pulse.clone()));
+    let _connection = control::serve(&bus, events.clone(), view)
+        .await
+        .context("D-Bus can't be used: is it running, and is config/dbus/org.branchkiosk.Kiosk1.conf installed?")?;
+    let _watchdog = feed_watchdog(pulse);
+    notify(&[NotifyState::Ready]);
+
+    let (mut terminate, mut interrupt, mut hangup) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(path, &events).await,
+        }
+    }
+    info!("stopping");
+    notify(&[NotifyState::Stopping]);
+    let (reply, ended) = oneshot::channel();
+    events.send(News::End(reply)).await;
+    if timeout(STOP, ended).await.is_err() {
+        error!("the call did not end within {} s", STOP.as_secs());
+    }
+    Ok(())
+}
+
+async fn reload(path: &Path, events: &Events) {
+    let now = NotifyState::monotonic_usec_now();
+    let mut states = vec![NotifyState::Reloading];
+    states.extend(now.ok());
+    notify(&states);
+    match config::load(path) {
+        Ok(config) => events.send(News::Reconfigured(Box::new(config))).await,
+        Err(error) => error!("the configuration stays as it was: {error}"),
+    }
+    notify(&[NotifyState::Ready]);
+}

@@ -1,0 +1,5 @@
+//! The machine around the daemon: systemd, the journal, and what the process uses.
+
+pub mod journal;
+pub mod process;
+pub mod systemd;

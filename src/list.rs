@@ -1,0 +1,47 @@
+//! What a technician asks the machine: which encoders, which cameras.
+
+use std::path::Path;
+
+use kiosk_proto::encoder::ENCODERS;
+
+use crate::config;
+use crate::media::encoder::try_one;
+use crate::media::v4l2;
+
+/// `kioskd encoders`
+///
+/// # Errors
+/// When none works.
+pub fn encoders() -> anyhow::Result<()> {
+    gstreamer::init()?;
+    let mut chosen = None;
+    for spec in ENCODERS {
+        let trial = try_one(spec);
+        let text = match &trial.outcome {
+            Ok(working) => format!("works: {}, {} ms for the trial", working.profile, working.took.as_millis()),
+            Err(reason) => format!("not used: {reason}"),
+        };
+        if trial.outcome.is_ok() && chosen.is_none() {
+            chosen = Some(spec.element);
+        }
+        println!("{:<14} {:<40} {text}", spec.element, spec.platform);
+    }
+    match chosen {
+        Some(element) => println!("\nchosen: {element}"),
+        None => anyhow::bail!("no H.264 encoder works on this machine"),
+    }
+    Ok(())
+}
+
+/// `kioskd cameras`
+///
+/// # Errors
+/// When the configuration is wrong.
+pub fn cameras(config: Option<&Path>) -> anyhow::Result<()> {
+    let wanted = match config {
+        Some(path) => config::load(path)?.camera,
+        None => kiosk_proto::config::Camera::default(),
+    };
+    print!("{}", v4l2::Report(&wanted));
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Counters that streaming threads bump and the figures read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+/// Buffers and bytes that passed a pad.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    buffers: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Meter {
+    /// Counts everything that passes this pad from now on.
+    pub fn watch(&self, pad: &gst::Pad) {
+        let counts = self.0.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
+            let (buffers, bytes) = match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => (1, buffer.size()),
+                Some(gst::PadProbeData::BufferList(list)) => (list.len(), list.iter().map(gst::BufferRef::size).sum()),
+                _ => (0, 0),
+            };
+            counts.buffers.fetch_add(buffers as u64, Relaxed);
+            counts.bytes.fetch_add(bytes as u64, Relaxed);
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// Counts one buffer of this many bytes.
+    pub fn count(&self, bytes: usize) {
+        self.0.buffers.fetch_add(1, Relaxed);
+        self.0.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Buffers so far.
+    pub fn buffers(&self) -> u64 {
+        self.0.buffers.load(Relaxed)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.bytes.load(Relaxed)
+    }
+}
+
+/// Turns a meter's totals into rates.
+#[derive(Debug, Default)]
+pub struct Rate {
+    buffers: u64,
+    bytes: u64,
+}
+
+impl Rate {
+    /// Buffers and bits per second since the last call, `elapsed` ago.
+    pub fn since(&mut self, meter: &Meter, elapsed: Duration) -> (f64, u64) {
+        let (buffers, bytes) = (meter.buffers(), meter.bytes());
+        let seconds = elapsed.as_secs_f64().max(1e-3);
+        let rates =
+            ((buffers - self.buffers) as f64 / seconds, ((bytes - self.bytes) as f64 * 8.0 / seconds).round() as u64);
+        (self.buffers, self.bytes) = (buffers, bytes);
+        rates
+    }
+}

@@ -1,0 +1,62 @@
+//! The customer's sound: from the microphone, without the agent's own voice in it.
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use kiosk_proto::config::{Audio, AudioSink, AudioSource, NoiseSuppression};
+
+use super::device::Device;
+use super::playback::ECHO_PROBE;
+use super::port::{self, Inlet};
+use super::{MediaError, named, pipeline};
+use crate::events::Events;
+
+/// Opens the microphone; what it hears goes to `inlet`. None when the configuration wants no sound.
+/// The far end's pipeline, with the echo probe, must exist before.
+pub fn open(audio: &Audio, inlet: &Inlet, events: &Events) -> Option<Device> {
+    if audio.source == AudioSource::None {
+        return None;
+    }
+    let (audio, inlet) = (audio.clone(), inlet.clone());
+    Some(Device::supervise("microphone-unavailable", events.clone(), move || build(&audio, inlet.clone())))
+}
+
+fn build(audio: &Audio, inlet: Inlet) -> Result<gst::Pipeline, MediaError> {
+    let source = match audio.source {
+        AudioSource::Alsa => "alsasrc name=device buffer-time=80000 latency-time=10000 ! audioconvert ! audioresample",
+        // Short beeps rather than a steady tone: an agent hears whether sound flows or has stopped.
+        _ => "audiotestsrc is-live=true wave=ticks volume=0.5 samplesperbuffer=480",
+    };
+    let amplification = 10_f64.powf(audio.gain_db / 20.0);
+    let pipeline = pipeline(&format!(
+        "{source} ! audio/x-raw,format=S16LE,rate=48000,channels=1,layout=interleaved {} ! volume volume={amplification} ! capsfilter name=format \
+         ! appsink name=out sync=false",
+        processing(audio)
+    ))?;
+    named::<gst::Element>(&pipeline, "format")?.set_property("caps", port::audio_caps());
+    if let Some(device) = pipeline.by_name("device") {
+        device.set_property("device", &audio.source_device);
+    }
+    port::exit(&named(&pipeline, "out")?, inlet, |_| {});
+    Ok(pipeline)
+}
+
+/// Echo cancelling and noise suppression, as far as wanted: each costs processor time.
+fn processing(audio: &Audio) -> String {
+    let echo = audio.echo_cancellation && audio.source == AudioSource::Alsa && audio.sink == AudioSink::Alsa;
+    let level = match audio.noise_suppression {
+        NoiseSuppression::Off => None,
+        NoiseSuppression::Low => Some("low"),
+        NoiseSuppression::Moderate => Some("moderate"),
+        NoiseSuppression::High => Some("high"),
+    }
+    .filter(|_| audio.source == AudioSource::Alsa);
+    if !echo && level.is_none() {
+        return String::new();
+    }
+    format!(
+        "! webrtcdsp probe={ECHO_PROBE} echo-cancel={echo} delay-agnostic=true high-pass-filter=true gain-control=false \
+         noise-suppression={} noise-suppression-level={}",
+        level.is_some(),
+        level.unwrap_or("low")
+    )
+}

@@ -1,0 +1,230 @@
+//! One `webrtcbin`, TCP only: what comes from outside and what goes out has passed the policy, by type.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::prelude::*;
+use gstreamer_sdp as sdp;
+use gstreamer_webrtc as webrtc;
+use kiosk_proto::audit::SelectedPair;
+use kiosk_proto::call::{Event, Fault, PeerId};
+use kiosk_proto::figures::{EndpointFigures, PairFigures};
+use kiosk_proto::ice::{Direction, TcpOnlyCandidate, TcpOnlyPolicy, TcpOnlySdp};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::{MediaError, explain, named};
+use crate::events::Events;
+use crate::tcp_only::agent;
+
+/// An answer of `webrtcbin` that takes longer will not come.
+const PROMISE: Duration = Duration::from_secs(5);
+
+/// A peer connection in its pipeline.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    id: PeerId,
+    leg: &'static str,
+    pipeline: gst::Pipeline,
+    webrtc: gst::Element,
+    events: Events,
+    policy: TcpOnlyPolicy,
+}
+
+impl Peer {
+    /// Takes a pipeline with a `webrtcbin` named `webrtc`, in state NULL, and makes it TCP only.
+    ///
+    /// # Errors
+    /// When UDP can't be turned off.
+    pub fn new(
+        id: PeerId,
+        leg: &'static str,
+        pipeline: gst::Pipeline,
+        policy: TcpOnlyPolicy,
+        local_address: Option<std::net::IpAddr>,
+        events: Events,
+    ) -> Result<Self, MediaError> {
+        let webrtc: gst::Element = named(&pipeline, "webrtc")?;
+        webrtc.set_property_from_str("bundle-policy", "max-bundle");
+        agent::make_tcp_only(&webrtc, local_address)?;
+        let peer = Self { id, leg, pipeline, webrtc, events, policy };
+        peer.watch();
+        Ok(peer)
+    }
+
+    /// The `webrtcbin`.
+    pub fn webrtc(&self) -> &gst::Element {
+        &self.webrtc
+    }
+
+    /// The pipeline around it.
+    pub fn pipeline(&self) -> &gst::Pipeline {
+        &self.pipeline
+    }
+
+    /// Its number.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Where its news go.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Candidates, connection state and errors become events.
+    fn watch(&self) {
+        let (id, leg, events, policy) = (self.id, self.leg, self.events.clone(), self.policy.clone());
+        self.webrtc.connect("on-ice-candidate", false, move |values| {
+            let mline = values.get(1)?.get::<u32>().ok()?;
+            let line = values.get(2)?.get::<String>().ok()?;
+            match policy.judge(Direction::Outgoing, mline, &line) {
+                Ok(candidate) => events.happened(Event::LocalCandidate(id, Some(candidate))),
+                Err(rejection) => debug!(leg, %rejection, line, "own candidate not signalled"),
+            }
+            None
+        });
+        let events = self.events.clone();
+        self.webrtc.connect_notify(Some("ice-gathering-state"), move |webrtc, _| {
+            let state = webrtc.property::<webrtc::WebRTCICEGatheringState>("ice-gathering-state");
+            if state == webrtc::WebRTCICEGatheringState::Complete {
+                events.happened(Event::LocalCandidate(id, None));
+            }
+        });
+        let events = self.events.clone();
+        self.webrtc.connect_notify(Some("connection-state"), move |webrtc, _| {
+            let state = webrtc.property::<webrtc::WebRTCPeerConnectionState>("connection-state");
+            debug!(leg, ?state, "peer connection");
+            if state == webrtc::WebRTCPeerConnectionState::Failed {
+                let text = format!("the {leg} connection failed; connecting again");
+                events.happened(Event::PeerFailed(id, Fault::new("media-lost", text)));
+            }
+        });
+        let events = self.events.clone();
+        if let Some(bus) = self.pipeline.bus() {
+            bus.set_sync_handler(move |_, message| {
+                if let gst::MessageView::Error(error) = message.view() {
+                    let text = format!("the {leg} pipeline stopped: {}", explain(error));
+                    events.happened(Event::PeerFailed(id, Fault::new("media-lost", text)));
+                }
+                gst::BusSyncReply::Drop
+            });
+        }
+    }
+
+    /// Emits an action of `webrtcbin` that answers by a promise, and waits for the answer.
+    async fn ask(&self, action: &str, argument: glib::SendValue) -> Result<Option<gst::Structure>, MediaError> {
+        let (promise, reply) = gst::Promise::new_future();
+        self.webrtc.emit_by_name_with_values(action, &[argument.into(), promise.to_value()]);
+        let reply = match timeout(PROMISE, reply).await {
+            Ok(Ok(reply)) => reply.map(|reply| reply.to_owned()),
+            Ok(Err(error)) => return Err(MediaError::Refused(format!("webrtcbin did not {action}: {error:?}"))),
+            Err(_) => {
+                return Err(MediaError::Refused(format!("webrtcbin did not {action} within {} s", PROMISE.as_secs())));
+            }
+        };
+        // `webrtcbin` answers errors in the structure.
+        if let Some(error) = reply.as_ref().and_then(|reply| reply.get::<glib::Error>("error").ok()) {
+            return Err(MediaError::Refused(format!("webrtcbin could not {action}: {}", error.message())));
+        }
+        Ok(reply)
+    }
+
+    async fn describe(&self, action: &str, field: &str) -> Result<TcpOnlySdp, MediaError> {
+        let reply = self.ask(action, None::<gst::Structure>.to_send_value()).await?;
+        let description = reply
+            .and_then(|reply| reply.get::<webrtc::WebRTCSessionDescription>(field).ok())
+            .ok_or_else(|| MediaError::Refused(format!("webrtcbin made no {field}")))?;
+        let text = description.sdp().as_text()?;
+        let filtered = TcpOnlySdp::filter(&self.policy, Direction::Outgoing, &text)
+            .map_err(|error| MediaError::Refused(format!("webrtcbin's {field}: {error}")))?;
+        self.ask("set-local-description", description.to_send_value()).await?;
+        Ok(filtered)
+    }
+
+    /// Makes an offer and begins gathering.
+    ///
+    /// # Errors
+    /// When `webrtcbin` refuses.
+    pub async fn offer(&self) -> Result<TcpOnlySdp, MediaError> {
+        self.describe("create-offer", "offer").await
+    }
+
+    /// Makes an answer and begins gathering.
+    ///
+    /// # Errors
+    /// When `webrtcbin` refuses.
+    pub async fn answer(&self) -> Result<TcpOnlySdp, MediaError> {
+        self.describe("create-answer", "answer").await
+    }
+
+    /// Sets Janus' description.
+    ///
+    /// # Errors
+    /// When `webrtcbin` refuses it.
+    pub async fn set_remote(&self, kind: webrtc::WebRTCSDPType, remote: &TcpOnlySdp) -> Result<(), MediaError> {
+        let parsed = sdp::SDPMessage::parse_buffer(remote.as_str().as_bytes())?;
+        let description = webrtc::WebRTCSessionDescription::new(kind, parsed);
+        self.ask("set-remote-description", description.to_send_value()).await.map(|_| ())
+    }
+
+    /// Adds a candidate of Janus.
+    pub fn add_candidate(&self, candidate: &TcpOnlyCandidate) {
+        self.webrtc.emit_by_name::<()>("add-ice-candidate", &[&candidate.mline(), &candidate.line()]);
+    }
+
+    /// Starts the pipeline.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn play(&self) -> Result<(), MediaError> {
+        self.pipeline.set_state(gst::State::Playing)?;
+        Ok(())
+    }
+
+    /// Stops the pipeline and closes its sockets; blocks until that is done.
+    pub fn stop(&self) {
+        if let Some(bus) = self.pipeline.bus() {
+            bus.unset_sync_handler();
+        }
+        if self.pipeline.set_state(gst::State::Null).is_err() {
+            warn!(leg = self.leg, "the pipeline does not stop");
+        }
+    }
+
+    /// State of the connection, as the W3C names it.
+    pub fn state(&self) -> String {
+        format!("{:?}", self.webrtc.property::<webrtc::WebRTCPeerConnectionState>("connection-state")).to_lowercase()
+    }
+
+    /// The selected candidate pair as `webrtcbin` reports it; none before there is one.
+    pub async fn pair(&self) -> Option<PairFigures> {
+        let stats = self.ask("get-stats", None::<gst::Pad>.to_send_value()).await.ok()??;
+        let endpoint = |kind: webrtc::WebRTCStatsType| {
+            stats.iter().find_map(|(_, value)| {
+                let entry = value.get::<gst::Structure>().ok()?;
+                (entry.get::<webrtc::WebRTCStatsType>("type").ok()? == kind).then(|| EndpointFigures {
+                    transport: entry.get::<String>("protocol").unwrap_or_default().to_lowercase(),
+                    address: entry.get::<String>("address").unwrap_or_default(),
+                    port: entry.get::<u32>("port").ok().and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
+                })
+            })
+        };
+        Some(PairFigures {
+            local: endpoint(webrtc::WebRTCStatsType::LocalCandidate)?,
+            remote: endpoint(webrtc::WebRTCStatsType::RemoteCandidate)?,
+        })
+    }
+
+    /// The same, for the audit.
+    pub fn selected(&self, pair: &PairFigures) -> Option<SelectedPair> {
+        Some(SelectedPair {
+            leg: self.leg,
+            local_transport: pair.local.transport.clone(),
+            remote_transport: pair.remote.transport.clone(),
+            remote: SocketAddr::new(pair.remote.address.parse().ok()?, pair.remote.port),
+        })
+    }
+}

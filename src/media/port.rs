@@ -1,0 +1,107 @@
+//! Where one pipeline hands its frames to another: the giving end drops nothing, the taking end is bounded and drops the oldest.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as app;
+
+/// Raw pictures as all pipelines of a call exchange them.
+pub fn video_caps(width: u32, height: u32, frames_per_second: u32) -> gst::Caps {
+    gst::Caps::builder("video/x-raw")
+        .field("format", "I420")
+        .field("width", width as i32)
+        .field("height", height as i32)
+        .field("framerate", gst::Fraction::new(frames_per_second as i32, 1))
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .build()
+}
+
+/// Raw sound as all pipelines of a call exchange it: what echo cancelling works on.
+pub fn audio_caps() -> gst::Caps {
+    gst::Caps::builder("audio/x-raw")
+        .field("format", "S16LE")
+        .field("rate", 48_000)
+        .field("channels", 1)
+        .field("layout", "interleaved")
+        .build()
+}
+
+/// The taking end. Buffers are stamped on arrival, so that the pipelines need no common time.
+pub fn entrance(source: &app::AppSrc, caps: Option<&gst::Caps>, buffers: u64) {
+    source.set_caps(caps);
+    source.set_format(gst::Format::Time);
+    source.set_is_live(true);
+    source.set_do_timestamp(true);
+    source.set_property("max-buffers", buffers);
+    source.set_property("max-bytes", 0_u64);
+    source.set_property("max-time", gst::ClockTime::ZERO);
+    source.set_property_from_str("leaky-type", "downstream");
+}
+
+/// A place to put buffers that stays while the pipeline behind it comes and goes.
+#[derive(Debug, Clone, Default)]
+pub struct Inlet(Arc<Mutex<Behind>>);
+
+#[derive(Debug, Default)]
+struct Behind {
+    source: Option<app::AppSrc>,
+    caps: Option<gst::Caps>,
+}
+
+impl Inlet {
+    fn with<T>(&self, act: impl FnOnce(&mut Behind) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is put in goes to this pipeline from now on; `None`: nowhere.
+    pub fn lead_to(&self, source: Option<app::AppSrc>) {
+        self.with(|behind| {
+            if let (Some(source), Some(caps)) = (&source, &behind.caps) {
+                source.set_caps(Some(caps));
+            }
+            behind.source = source;
+        });
+    }
+
+    /// The format of what is put in from now on.
+    pub fn set_caps(&self, caps: &gst::CapsRef) {
+        self.with(|behind| {
+            let caps = caps.to_owned();
+            if let Some(source) = &behind.source {
+                source.set_caps(Some(&caps));
+            }
+            behind.caps = Some(caps);
+        });
+    }
+
+    /// Puts one buffer in. A pipeline that is being stopped takes none, and that is no fault of the giver.
+    pub fn put(&self, buffer: &gst::BufferRef) {
+        let Some(source) = self.with(|behind| behind.source.clone()) else { return };
+        // The memory is shared; only the stamps are ours to drop.
+        let mut copy = buffer.copy();
+        if let Some(buffer) = copy.get_mut() {
+            buffer.set_pts(gst::ClockTime::NONE);
+            buffer.set_dts(gst::ClockTime::NONE);
+        }
+        let _ = source.push_buffer(copy);
+    }
+}
+
+/// The giving end: every buffer goes to `inlet` at once, and `seen` is told of it.
+pub fn exit(sink: &app::AppSink, inlet: Inlet, seen: impl Fn(&gst::BufferRef) + Send + Sync + 'static) {
+    sink.set_max_buffers(2);
+    sink.set_drop(true);
+    sink.set_callbacks(
+        app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| {
+                let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                if let Some(buffer) = sample.buffer() {
+                    seen(buffer);
+                    inlet.put(buffer);
+                }
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .build(),
+    );
+}

@@ -1,0 +1,170 @@
+//! The agent's media, from the connection to raw pictures and sound.
+
+use std::sync::Once;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as app;
+use gstreamer_webrtc as webrtc;
+use kiosk_proto::call::{Event, Fault, PeerId};
+use kiosk_proto::config::Config;
+use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
+use tracing::warn;
+
+use super::meter::Meter;
+use super::peer::Peer;
+use super::playback::Playback;
+use super::{MediaError, pipeline, port};
+use crate::events::Events;
+
+/// Jitter buffer, milliseconds. On TCP nothing is lost or reordered on the way; it evens out what arrives in bursts.
+const JITTER_MS: u32 = 60;
+
+/// The receiving peer connection.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    /// The connection.
+    pub peer: Peer,
+    /// RTP packets of the picture.
+    pub video_packets: Meter,
+    /// RTP packets of the sound.
+    pub audio_packets: Meter,
+}
+
+impl Receiver {
+    /// Makes the pipeline, in state NULL. What is decoded goes to `playback`.
+    ///
+    /// # Errors
+    /// When an element is missing.
+    pub fn new(
+        id: PeerId,
+        config: &Config,
+        policy: TcpOnlyPolicy,
+        events: Events,
+        playback: &Playback,
+    ) -> Result<Self, MediaError> {
+        let pipeline = pipeline(&format!("webrtcbin name=webrtc latency={JITTER_MS}"))?;
+        let peer = Peer::new(id, "receive", pipeline, policy, config.ice.local_address, events)?;
+        let receiver = Self { peer, video_packets: Meter::default(), audio_packets: Meter::default() };
+        receiver.take_streams(playback.clone());
+        Ok(receiver)
+    }
+
+    /// Sets Janus' offer and makes the answer.
+    ///
+    /// # Errors
+    /// When `webrtcbin` refuses.
+    pub async fn answer(&self, offer: &TcpOnlySdp) -> Result<TcpOnlySdp, MediaError> {
+        self.peer.play()?;
+        self.peer.set_remote(webrtc::WebRTCSDPType::Offer, offer).await?;
+        self.peer.answer().await
+    }
+
+    fn take_streams(&self, playback: Playback) {
+        let peer = self.peer.clone();
+        let (video, audio) = (self.video_packets.clone(), self.audio_packets.clone());
+        // The closure belongs to the bin; a strong reference to it in there would be a cycle.
+        let (pipeline, events, id) = (peer.pipeline().downgrade(), peer.events().clone(), peer.id());
+        self.peer.webrtc().connect_pad_added(move |_, pad| {
+            let Some(pipeline) = pipeline.upgrade().filter(|_| pad.direction() == gst::PadDirection::Src) else {
+                return;
+            };
+            let media = pad.current_caps().and_then(|caps| caps.structure(0)?.get::<String>("media").ok());
+            let linked = match media.as_deref() {
+                Some("video") => {
+                    video.watch(pad);
+                    take_video(&pipeline, pad, &playback, announce(&events, id))
+                }
+                Some("audio") => {
+                    audio.watch(pad);
+                    take_audio(&pipeline, pad, &playback, announce(&events, id))
+                }
+                other => {
+                    warn!(?other, "a stream of the agent is not used");
+                    Ok(())
+                }
+            };
+            if let Err(error) = linked {
+                events.happened(Event::PeerFailed(id, Fault::new("agent-media-lost", error.to_string())));
+            }
+        });
+    }
+}
+
+/// Puts a bin behind a pad of the running pipeline.
+fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, description: &str) -> Result<gst::Bin, MediaError> {
+    let bin = gst::parse::bin_from_description(description, true)?;
+    pipeline.add(&bin)?;
+    bin.sync_state_with_parent()?;
+    let entry = bin.static_pad("sink").ok_or_else(|| MediaError::Refused("the decoder has no input".to_owned()))?;
+    pad.link(&entry).map_err(|error| MediaError::Refused(format!("the decoder does not take the stream: {error}")))?;
+    Ok(bin)
+}
+
+fn sink(bin: &gst::Bin) -> Result<app::AppSink, MediaError> {
+    let sink = bin.by_name("out").and_then(|element| element.downcast().ok());
+    sink.ok_or_else(|| MediaError::Refused("the decoder has no output".to_owned()))
+}
+
+/// Says once that the agent's media arrives.
+fn announce(events: &Events, id: PeerId) -> impl Fn() + Send + Sync + 'static {
+    let (first, events) = (Once::new(), events.clone());
+    move || first.call_once(|| events.happened(Event::AgentMedia(id)))
+}
+
+fn take_video(
+    pipeline: &gst::Pipeline,
+    pad: &gst::Pad,
+    playback: &Playback,
+    arrived: impl Fn() + Send + Sync + 'static,
+) -> Result<(), MediaError> {
+    // decodebin takes the decoder of the highest rank: hardware where there is one.
+    let bin = attach(
+        pipeline,
+        pad,
+        "rtph264depay request-keyframe=true wait-for-keyframe=true ! h264parse ! decodebin name=decoder \
+         ! videoconvert ! video/x-raw,format=I420 ! appsink name=out sync=false",
+    )?;
+    let out = sink(&bin)?;
+    let frames = playback.frames.clone();
+    port::exit(&out, playback.pictures.clone(), move |buffer| {
+        frames.count(buffer.size());
+        arrived();
+    });
+    if let Some(pad) = out.static_pad("sink") {
+        let playback = playback.clone();
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let Some(gst::PadProbeData::Event(event)) = &info.data
+                && let gst::EventView::Caps(caps) = event.view()
+            {
+                playback.new_size(caps.caps());
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+    if let Some(decoder) = bin.by_name("decoder").and_then(|element| element.downcast::<gst::Bin>().ok()) {
+        let playback = playback.clone();
+        decoder.connect_deep_element_added(move |_, _, element| {
+            if let Some(factory) = element.factory().filter(|factory| factory.klass().contains("Decoder")) {
+                playback.decoded_by(&factory.name());
+            }
+        });
+    }
+    Ok(())
+}
+
+fn take_audio(
+    pipeline: &gst::Pipeline,
+    pad: &gst::Pad,
+    playback: &Playback,
+    arrived: impl Fn() + Send + Sync + 'static,
+) -> Result<(), MediaError> {
+    let bin = attach(
+        pipeline,
+        pad,
+        "rtpopusdepay ! opusdec plc=true ! audioconvert ! audioresample \
+         ! audio/x-raw,format=S16LE,rate=48000,channels=1,layout=interleaved ! appsink name=out sync=false",
+    )?;
+    port::exit(&sink(&bin)?, playback.sound.clone(), move |_| arrived());
+    Ok(())
+}
