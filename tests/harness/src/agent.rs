@@ -1,7 +1,7 @@
 //! The agent: the real console page in headless Chromium, played by agent-console/driver.
 
 use crate::{Error, Result, janus::Janus, place::Place, process::Process, wait::until, world::repository};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     fs::OpenOptions,
@@ -122,7 +122,7 @@ pub struct BrowserSent {
 }
 
 /// A selected candidate pair of the browser.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BrowserPair {
     /// `publish` or `subscribe`.
@@ -134,7 +134,7 @@ pub struct BrowserPair {
 }
 
 /// One end of a pair.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BrowserEnd {
     /// `tcp` or `udp`.

@@ -6,7 +6,6 @@ use crate::{
     process::{Process, run},
     procfs::is_listening,
     tls::ServerIdentity,
-    wait::until,
     world::repository,
 };
 use serde::Deserialize;
@@ -35,6 +34,8 @@ const START: Duration = Duration::from_secs(20);
 pub struct JanusOptions {
     /// Where signalling and media are reached: in the certificate, and the only address that Janus gathers on.
     pub address: IpAddr,
+    /// Listen for signalling only here, instead of on all addresses.
+    pub signalling_address: Option<IpAddr>,
     /// Port of signalling over TLS.
     pub wss_port: u16,
     /// Port of signalling without TLS on 127.0.0.1, if any.
@@ -54,6 +55,7 @@ impl JanusOptions {
     pub fn new(address: impl Into<IpAddr>) -> Self {
         Self {
             address: address.into(),
+            signalling_address: None,
             wss_port: WSS_PORT,
             ws_port: None,
             media_ports: "40000-40099".into(),
@@ -72,6 +74,9 @@ impl JanusOptions {
             identity.key.display(),
             self.wss_port
         );
+        if let Some(address) = self.signalling_address {
+            let _ = writeln!(site, "address = \"{address}\"");
+        }
         if let Some(port) = self.ws_port {
             let _ = writeln!(site, "loopback_port = {port}");
         }
@@ -146,7 +151,13 @@ impl Janus {
 
     /// Where signalling over TLS is reached.
     pub fn wss_url(&self) -> String {
-        format!("wss://{}:{}/", self.options.address, self.options.wss_port)
+        let address = self.options.signalling_address.unwrap_or(self.options.address);
+        format!("wss://{address}:{}/", self.options.wss_port)
+    }
+
+    /// Where signalling without TLS is reached by programs of Janus's own host.
+    pub fn ws_url(&self) -> Option<String> {
+        self.options.ws_port.map(|port| format!("ws://127.0.0.1:{port}/"))
     }
 
     /// The range of media ports, as it stands in the configuration of both sides.
@@ -221,13 +232,5 @@ pub(crate) fn built(name: &str) -> Result<PathBuf> {
     let found = candidates.find(|path| path.is_file());
     found.ok_or_else(|| {
         Error::Other(format!("{name} is not built beside {}: run `cargo build --workspace --bins`", exe.display()))
-    })
-}
-
-/// Waits until nothing listens on a port of this machine any more, or fails with a message that names it.
-pub fn port_is_free(port: u16) -> Result<()> {
-    let free = || std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-    until(Duration::from_millis(500), &format!("port {port} of this machine: another program uses it"), || {
-        Ok(free().then_some(()))
     })
 }

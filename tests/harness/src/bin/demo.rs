@@ -1,0 +1,154 @@
+//! `./dev demo`: a call on this machine, to look at, or to check without a person.
+
+use kiosk_harness::{
+    Error, Result,
+    agent::{Browser, BrowserOptions, Part},
+    janus::ROOM,
+    kiosk::Kiosk,
+    local::{
+        Local,
+        console::Console,
+        network::free_port,
+        report::{AgentSide, Daemon, KioskSide, Report, Setup, Sockets},
+        screen::{Screen, View},
+        signals,
+    },
+    procfs::{SocketWatch, usage},
+};
+use std::{
+    env,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// Port of the agent's page.
+const PAGE_PORT: u16 = 8080;
+/// How often the daemon's sockets are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long the parts of a call get to come up.
+const SETUP: Duration = Duration::from_secs(60);
+/// How long `--check` watches the call.
+const WATCH: Duration = Duration::from_secs(15);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => show(),
+        ["--check"] => check(),
+        _ => Err(Error::Other("usage: ./dev demo [--check]".into())),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything that a call needs but the agent. Ends in the reverse order of its start.
+struct Running {
+    watch: SocketWatch,
+    kiosk: Kiosk,
+    console: Console,
+    local: Local,
+}
+
+fn start() -> Result<Running> {
+    signals::catch()?;
+    eprintln!("Starting Janus ...");
+    let local = Local::start()?;
+    let console = Console::start(free_port(PAGE_PORT)?)?;
+    eprintln!("Starting the kiosk ...");
+    let kiosk = Kiosk::start(local.place(), "kioskd", &local.kiosk_config()?);
+    let mut kiosk = kiosk?;
+    let watch = SocketWatch::start(kiosk.process().pid(), LOOK);
+    kiosk.start_call()?;
+    Ok(Running { watch, kiosk, console, local })
+}
+
+/// For a person: prints the address of the agent's page, then figures until Ctrl-C.
+fn show() -> Result<bool> {
+    let mut running = start()?;
+    let tokens = running.local.janus.agent_tokens(ROOM)?;
+    let server = running.local.janus.ws_url().unwrap_or_default();
+    println!("\nOpen this page; you are the agent. Ctrl-C ends the demo.\n");
+    println!("  {}\n", running.console.signed_in_url(&server, "Demo agent", &tokens));
+    let mut screen = Screen::default();
+    let mut next = Instant::now();
+    while signals::sleep_until(next) {
+        next += Duration::from_secs(1);
+        running.kiosk.process().must_run()?;
+        running.local.janus.process().must_run()?;
+        let (state, faults) = (running.kiosk.state()?, running.kiosk.faults()?);
+        if state == "idle" && faults.is_empty() {
+            println!("The call has ended; starting the next one.");
+            running.kiosk.start_call()?;
+        }
+        let view =
+            View { state: &state, faults: &faults, figures: &running.kiosk.figures()?, outside: &running.watch.seen() };
+        screen.draw(&view.lines());
+    }
+    eprintln!("\nEnding ...");
+    let _ = running.kiosk.end_call();
+    Ok(true)
+}
+
+/// Without a person: Chromium is the agent; prints one JSON object.
+fn check() -> Result<bool> {
+    let mut running = start()?;
+    eprintln!("Starting the agent's browser ...");
+    let options = BrowserOptions {
+        server: running.local.janus.ws_url().unwrap_or_default(),
+        chromium: Vec::new(),
+        ..BrowserOptions::new(Part::Agent, "agent", &running.local.janus, ROOM)?
+    };
+    let mut agent = Browser::start(running.local.place(), &options)?;
+    agent.wait_stats(SETUP, "the kiosk's first frame at the agent", |stats| stats.frames_decoded > 0)?;
+    running.kiosk.wait_figures(SETUP, "the agent's first frame", |figures| figures.receive.video.frames > 0)?;
+
+    eprintln!("Watching the call for {} s ...", WATCH.as_secs());
+    let daemon = running.kiosk.process().pid();
+    let (agent_before, kiosk_before) = (agent.stats()?, running.kiosk.figures()?);
+    let (start, used_before) = (Instant::now(), usage(daemon)?);
+    let mut audible = false;
+    let mut next = start;
+    while start.elapsed() < WATCH {
+        next += Duration::from_secs(1);
+        if !signals::sleep_until(next) {
+            return Err(Error::Other("ended before the check was done".into()));
+        }
+        agent.process().must_run()?;
+        let peak = running.kiosk.figures()?.receive.audio.peak_dbfs;
+        audible |= peak.is_some_and(|peak| peak.is_finite() && peak > -80.0);
+    }
+    let (agent_after, kiosk_after) = (agent.stats()?, running.kiosk.figures()?);
+    let (used, seen) = (usage(daemon)?, running.watch.seen());
+    let seconds = start.elapsed().as_secs_f64();
+    let browser_seconds = (agent_after.at_ms - agent_before.at_ms) / 1000.0;
+    let report = Report {
+        seconds,
+        media_ports: running.local.janus.media_ports().to_owned(),
+        agent: AgentSide::between(&agent_before, &agent_after, browser_seconds),
+        kiosk: KioskSide::between(&kiosk_before, &kiosk_after, audible, seconds),
+        sockets: Sockets {
+            udp_peak: seen.datagram_peak,
+            samples: seen.samples,
+            failed_samples: seen.failures,
+            udp_peak_of_audit: kiosk_after.sockets.udp_peak,
+            audit_samples: kiosk_after.sockets.samples,
+        },
+        setup_ms: Setup { webrtcup: kiosk_after.setup.webrtcup_ms, agent_media: kiosk_after.setup.agent_media_ms },
+        daemon: Daemon {
+            rss_peak_kib: used.rss_peak_kib,
+            cpu_cores: (used.cpu_seconds - used_before.cpu_seconds) / seconds,
+        },
+        ..Report::default()
+    };
+    let report = report.judged();
+    println!("{}", serde_json::to_string_pretty(&report).map_err(Error::json("the report"))?);
+    agent.end()?;
+    running.kiosk.end_call()?;
+    Ok(report.passed)
+}
