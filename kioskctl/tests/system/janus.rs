@@ -5,7 +5,7 @@ use super::server::{Client, Server, write_site};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const UNAUTHORIZED_REQUEST: i64 = 403;
@@ -93,6 +93,23 @@ fn janus_offers_passive_tcp_in_the_range_and_each_connection_takes_one_port() {
         }
         let media = media_ports();
         assert!(media.iter().all(|port| (41000..=41007).contains(port)), "{media:?}");
+    });
+}
+
+#[test]
+fn signalling_is_encrypted_with_the_site_s_certificate_and_forward_secret() {
+    in_own_network("janus::signalling_is_encrypted_with_the_site_s_certificate_and_forward_secret", || {
+        let server = Server::start("");
+        let dial = |arguments: &[&str]| {
+            let mut command = Command::new("openssl");
+            command.args(["s_client", "-connect", "127.0.0.1:8989", "-verify_return_error", "-verify_hostname"]);
+            command.args(["localhost", "-CAfile"]).arg(server.certificate()).args(arguments).stdin(Stdio::null());
+            command
+        };
+        assert!(done(&mut dial(&["-tls1_3"])).contains("Verify return code: 0 (ok)"));
+        assert!(done(&mut dial(&["-tls1_2"])).contains("Cipher is ECDHE-ECDSA-AES256-GCM-SHA384"));
+        // A client that knows only a suite without authenticated encryption is turned away.
+        refused(&mut dial(&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA"]));
     });
 }
 

@@ -89,6 +89,10 @@ impl Server {
         String::from_utf8_lossy(&std::fs::read(self.folder.path().join("log")).unwrap()).into_owned()
     }
 
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
     /// An API token and a room token.
     pub fn tokens(&self, arguments: &[&str]) -> (String, String) {
         let secret = self.folder.path().join("token-secret");
