@@ -226,7 +226,7 @@ impl Engine {
                 }
             }
             Effect::StartPublisher(id) => {
-                if let Err(error) = self.start_publisher(id).await {
+                if let Err(error) = self.start_publisher(id) {
                     return Some(Event::PeerFailed(id, media_fault(&error)));
                 }
             }
@@ -273,7 +273,7 @@ impl Engine {
         None
     }
 
-    async fn start_publisher(&mut self, id: PeerId) -> Result<(), MediaError> {
+    fn start_publisher(&mut self, id: PeerId) -> Result<(), MediaError> {
         let publisher = Publisher::new(id, &self.config, self.settings.policy.clone(), self.events.clone())?;
         self.pictures.lead_to(Some(publisher.pictures.clone()));
         self.sound.lead_to(publisher.sound.clone());
@@ -286,17 +286,16 @@ impl Engine {
             });
         });
         if self.devices.is_none() {
-            self.devices = Some(self.open_devices().await?);
+            self.devices = Some(self.open_devices()?);
         }
         Ok(())
     }
 
-    async fn open_devices(&self) -> Result<Devices, MediaError> {
+    fn open_devices(&self) -> Result<Devices, MediaError> {
         // The loudspeaker first: the microphone's echo canceller looks for its signal.
         let playback = self.playback.open(&self.config, &self.events)?;
         let microphone = microphone::open(&self.config.audio, &self.sound, &self.events);
-        let camera =
-            Camera::open(&self.config.camera, self.pictures.clone(), self.events.clone(), self.pulse.clone()).await?;
+        let camera = Camera::open(&self.config.camera, self.pictures.clone(), self.events.clone(), self.pulse.clone());
         Ok(Devices { camera, microphone, playback })
     }
 

@@ -16,7 +16,7 @@ use crate::call::Engine;
 use crate::events::{Events, News};
 use crate::host::journal;
 use crate::host::systemd::{Pulse, feed_watchdog, notify};
-use crate::media::encoder;
+use crate::media::publish::Publisher;
 use crate::{config, control};
 
 /// A stop by systemd is answered within this time.
@@ -41,12 +41,13 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
     let (events, inbox) = Events::channel();
     let (audit, pulse) = (Audit::default(), Pulse::new());
     let media_ports = config.janus.media_ports;
-    let (bus, choice) = (config.control.bus.clone(), config.video.encoder.clone());
+    let bus = config.control.bus.clone();
     info!(version = env!("CARGO_PKG_VERSION"), "kioskd starts");
     // Tried now, so that the first call need not wait for it; without an encoder the daemon stays up, and the call says so.
-    match tokio::task::spawn_blocking(move || encoder::choose(&choice)).await? {
-        Ok(spec) => info!(encoder = spec.element, "chosen for the camera's picture"),
-        Err(error) => warn!(FAULT = "no-encoder", "{error}"),
+    let (rehearsed, rehearsal_events) = (config.clone(), events.clone());
+    match tokio::task::spawn_blocking(move || Publisher::rehearse(&rehearsed, rehearsal_events)).await? {
+        Ok(encoder) => info!(encoder, "chosen for the camera's picture"),
+        Err(error) => warn!("a call could not be published: {error}"),
     }
     let (engine, view) = Engine::new(config, events.clone(), audit.clone(), pulse.clone());
     tokio::spawn(engine.run(inbox));

@@ -1,6 +1,6 @@
 //! Where log lines go: to the journal with fields when systemd runs the daemon, else readable to stderr.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
@@ -21,7 +21,14 @@ pub fn begin(kiosk_id: &str) -> io::Result<()> {
             .with_custom_fields([("KIOSK_ID", kiosk_id)]);
         registry.with(journal).init();
     } else {
-        registry.with(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false)).init();
+        registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_writer(io::stderr)
+                    .with_ansi(io::stderr().is_terminal())
+                    .with_target(false),
+            )
+            .init();
     }
     Ok(())
 }

@@ -10,13 +10,13 @@ use kiosk_proto::camera::{Effect, Event, Presence};
 use kiosk_proto::config::Camera as Config;
 use kiosk_proto::watchdog::Part;
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
 use super::capture::Capture;
 use super::port::Inlet;
-use super::{MediaError, slate};
+use super::slate;
 use crate::events::Events;
 use crate::host::systemd::Pulse;
 
@@ -63,7 +63,8 @@ struct Task {
     inlet: Inlet,
     out: Events,
     pulse: Pulse,
-    slate: gst::Buffer,
+    /// Rendered when it is first needed.
+    slate: Option<gst::Buffer>,
     start: Instant,
     capture: Option<Capture>,
     number: u64,
@@ -73,22 +74,16 @@ struct Task {
 }
 
 impl Camera {
-    /// Opens the camera; its pictures, or the substitute, go to `inlet`.
-    ///
-    /// # Errors
-    /// When the substitute picture can't be made. A camera that can't be opened raises a fault and is tried again.
-    pub async fn open(config: &Config, inlet: Inlet, out: Events, pulse: Pulse) -> Result<Self, MediaError> {
-        let (width, height, rate) = (config.width, config.height, config.frames_per_second);
-        let slate = spawn_blocking(move || slate::render(width, height, rate))
-            .await
-            .map_err(|error| MediaError::Refused(error.to_string()))??;
+    /// Opens the camera; its pictures, or the substitute, go to `inlet`. A camera that can't be opened raises a fault
+    /// and is tried again.
+    pub fn open(config: &Config, inlet: Inlet, out: Events, pulse: Pulse) -> Self {
         let (events, inbox) = mpsc::channel(CAPACITY);
         let task = Task {
             config: config.clone(),
             inlet,
             out,
             pulse,
-            slate,
+            slate: None,
             start: Instant::now(),
             capture: None,
             number: 0,
@@ -96,7 +91,7 @@ impl Camera {
             showing_slate: false,
             reports: events.clone(),
         };
-        Ok(Self { events, task: tokio::spawn(task.run(inbox)) })
+        Self { events, task: tokio::spawn(task.run(inbox)) }
     }
 
     /// Closes the camera; returns when it is closed.
@@ -135,7 +130,7 @@ impl Task {
                     self.carry_out(effects);
                     if self.showing_slate {
                         // Five times a second: enough for a key frame that a late agent asks for.
-                        self.inlet.put(&self.slate);
+                        self.put_slate();
                         self.pulse.beat(Part::Frames);
                     } else if frames > 0 {
                         self.pulse.beat(Part::Frames);
@@ -153,12 +148,26 @@ impl Task {
                 Effect::ShowSlate => {
                     info!("the agent sees that the camera is unavailable");
                     self.showing_slate = true;
-                    self.inlet.put(&self.slate);
+                    self.put_slate();
                 }
                 Effect::ShowCamera => self.showing_slate = false,
                 Effect::Fault(fault) => self.out.happened(call::Event::FaultRaised(fault)),
                 Effect::FaultCleared => self.out.happened(call::Event::FaultCleared(Presence::FAULT)),
             }
+        }
+    }
+
+    /// Some tens of milliseconds the first time, on this task, which has nothing better to do then.
+    fn put_slate(&mut self) {
+        if self.slate.is_none() {
+            let size = (self.config.width, self.config.height, self.config.frames_per_second);
+            match tokio::task::block_in_place(|| slate::render(size.0, size.1, size.2)) {
+                Ok(slate) => self.slate = Some(slate),
+                Err(error) => warn!(%error, "no substitute picture"),
+            }
+        }
+        if let Some(slate) = &self.slate {
+            self.inlet.put(slate);
         }
     }
 

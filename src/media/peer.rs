@@ -202,20 +202,25 @@ impl Peer {
     /// The selected candidate pair as `webrtcbin` reports it; none before there is one.
     pub async fn pair(&self) -> Option<PairFigures> {
         let stats = self.ask("get-stats", None::<gst::Pad>.to_send_value()).await.ok()??;
-        let endpoint = |kind: webrtc::WebRTCStatsType| {
-            stats.iter().find_map(|(_, value)| {
-                let entry = value.get::<gst::Structure>().ok()?;
-                (entry.get::<webrtc::WebRTCStatsType>("type").ok()? == kind).then(|| EndpointFigures {
-                    transport: entry.get::<String>("protocol").unwrap_or_default().to_lowercase(),
-                    address: entry.get::<String>("address").unwrap_or_default(),
-                    port: entry.get::<u32>("port").ok().and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
-                })
+        let entry = |wanted: &dyn Fn(&gst::StructureRef) -> bool| {
+            stats.iter().filter_map(|(_, value)| value.get::<gst::Structure>().ok()).find(|entry| wanted(entry))
+        };
+        let of_type =
+            |kind| move |entry: &gst::StructureRef| entry.get::<webrtc::WebRTCStatsType>("type").ok() == Some(kind);
+        let text = |entry: &gst::Structure, field: &str| entry.get::<String>(field).unwrap_or_default();
+        let selected = text(&entry(&of_type(webrtc::WebRTCStatsType::Transport))?, "selected-candidate-pair-id");
+        let pair = entry(&|entry| entry.get::<String>("id").is_ok_and(|id| id == selected))?;
+        // By identifier, not by type: GStreamer 1.22 swaps the types of the two candidates.
+        let endpoint = |field: &str| {
+            let id = text(&pair, field);
+            let candidate = entry(&|entry| entry.get::<String>("id").is_ok_and(|other| other == id))?;
+            Some(EndpointFigures {
+                transport: text(&candidate, "protocol").to_lowercase(),
+                address: text(&candidate, "address"),
+                port: candidate.get::<u32>("port").ok().and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
             })
         };
-        Some(PairFigures {
-            local: endpoint(webrtc::WebRTCStatsType::LocalCandidate)?,
-            remote: endpoint(webrtc::WebRTCStatsType::RemoteCandidate)?,
-        })
+        Some(PairFigures { local: endpoint("local-candidate-id")?, remote: endpoint("remote-candidate-id")? })
     }
 
     /// The same, for the audit.

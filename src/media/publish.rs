@@ -95,6 +95,20 @@ impl Publisher {
         Ok(Self { peer, pictures, sound, encoded, video_packets, audio_packets, spec })
     }
 
+    /// Chooses the encoder and loads every plugin that a call needs, so that the first call need not wait for it.
+    /// Returns the encoder's element.
+    ///
+    /// # Errors
+    /// What would keep a call from being published.
+    pub fn rehearse(config: &Config, events: Events) -> Result<&'static str, MediaError> {
+        let policy = TcpOnlyPolicy { media_ports: config.janus.media_ports };
+        let publisher = Self::new(PeerId(0), config, policy, events)?;
+        pipeline(
+            "appsrc ! rtph264depay ! h264parse ! decodebin ! fakesink appsrc ! rtpopusdepay ! opusdec ! webrtcechoprobe ! fakesink",
+        )?;
+        Ok(publisher.spec.element)
+    }
+
     /// Starts the pipeline and makes the offer. Needs no picture yet: what is negotiated is fixed.
     ///
     /// # Errors
