@@ -85,7 +85,7 @@ fn send_from_here(address: &str) -> impl FnOnce(SocketAddr) -> std::io::Result<u
 }
 
 /// Loads a file of the repository, with some of its variables set as a site sets them.
-fn load(file: &str, variables: &[(&str, &str)]) {
+pub fn load(file: &str, variables: &[(&str, &str)]) {
     let mut text = std::fs::read_to_string(repository(file)).unwrap();
     for (name, value) in variables {
         let line = text.lines().find(|line| line.starts_with(&format!("define {name} ="))).unwrap().to_owned();
@@ -100,7 +100,7 @@ fn load(file: &str, variables: &[(&str, &str)]) {
     done(Command::new("nft").arg("-f").arg(&path));
 }
 
-fn counter(table: &str, name: &str) -> u64 {
+pub fn counter(table: &str, name: &str) -> u64 {
     let json = done(Command::new("nft").args(["-j", "list", "counter", "inet", table, name]));
     let json: Value = serde_json::from_str(&json).unwrap();
     json["nftables"].as_array().unwrap().iter().find_map(|item| item["counter"]["packets"].as_u64()).unwrap()

@@ -1,5 +1,6 @@
 //! The rendered configuration and the signed tokens, before the real Janus.
 
+use super::firewall::{counter, load};
 use super::place::{done, in_own_network, kioskctl, refused};
 use super::server::{Client, Server, write_site};
 use serde_json::{Value, json};
@@ -75,6 +76,7 @@ fn behind_a_nat_janus_offers_the_public_address_with_full_ice() {
 fn janus_offers_passive_tcp_in_the_range_and_each_connection_takes_one_port() {
     in_own_network("janus::janus_offers_passive_tcp_in_the_range_and_each_connection_takes_one_port", || {
         let server = Server::start("ports = \"41000-41007\"\n");
+        load("config/nftables/server.nft", &[]);
         let tokens = server.tokens(&["--kind", "agent", "--room", "1001", "1002", "--valid-for", "1h"]);
         let mut clients = Vec::new();
         for (room, count) in [(1001, 1), (1001, 2), (1002, 3), (1002, 4)] {
@@ -93,6 +95,9 @@ fn janus_offers_passive_tcp_in_the_range_and_each_connection_takes_one_port() {
         }
         let media = media_ports();
         assert!(media.iter().all(|port| (41000..=41007).contains(port)), "{media:?}");
+        // Janus has UDP sockets, and sends nothing with them while nobody offers it a UDP candidate.
+        assert_ne!(done(Command::new("ss").args(["-Hlun"])), "");
+        assert_eq!(counter("kiosk_server", "udp_out"), 0);
     });
 }
 
@@ -179,6 +184,23 @@ fn tokens_open_their_rooms_until_they_expire() {
         assert_eq!(error_code(&answer), ROOM_UNAUTHORIZED, "{answer}");
         let answer = Client::connect().request(json!({ "janus": "create", "token": short_api }));
         assert_eq!(error_code(&answer), UNAUTHORIZED_REQUEST, "{answer}");
+    });
+}
+
+#[test]
+fn a_lost_session_is_taken_back_by_its_token_only() {
+    in_own_network("janus::a_lost_session_is_taken_back_by_its_token_only", || {
+        let server = Server::start("");
+        let (api, room) = server.tokens(&["--kind", "kiosk", "--room", "1001", "--valid-for", "1h"]);
+        let mut first = Client::new(&api);
+        assert!(joined(&join(&mut first, 1001, &room)));
+        let session = first.session();
+        drop(first);
+        let claim =
+            |token: &str| Client::connect().request(json!({ "janus": "claim", "session_id": session, "token": token }));
+        assert_eq!(error_code(&claim("")), UNAUTHORIZED_REQUEST);
+        let answer = claim(&api);
+        assert_eq!(answer["janus"], "success", "{answer}");
     });
 }
 

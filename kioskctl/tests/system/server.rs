@@ -135,6 +135,10 @@ impl Client {
         client
     }
 
+    pub fn session(&self) -> Value {
+        self.session.clone()
+    }
+
     /// Sends a request and returns what Janus has to say to it, after its `ack`.
     pub fn request(&mut self, mut request: Value) -> Value {
         request["transaction"] = json!("t");
