@@ -138,6 +138,8 @@ function badge(text: string, mood: "good" | "bad" | "none"): void {
   say(link, text);
 }
 
+// A page that the browser kept aside comes back without its session.
+window.onpageshow = ({ persisted }) => persisted && location.reload();
 prefill();
 show("sign-in");
 if (!window.isSecureContext) showProblem(INSECURE_PAGE);

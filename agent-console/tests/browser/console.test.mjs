@@ -270,7 +270,7 @@ test("everything can be done by keyboard, and the focus is never lost to a scree
   await page.keyboard.press("Tab");
   assert.equal(await customer(page).evaluate((e) => e === document.activeElement), true);
   await page.keyboard.press("Enter");
-  await cover(page).waitFor({ state: "hidden" });
+  await page.getByRole("heading", { name: "Branch 12, Gangnam" }).waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.id), "call-site");
 });
 

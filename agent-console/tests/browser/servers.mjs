@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,18 +54,30 @@ export async function until(what, check, milliseconds = 15_000) {
 export class JanusServer {
   #folder = mkdtempSync(join(tmpdir(), "agent-console-janus-"));
   #process;
+  #wanted = false;
 
   async start() {
     for (const [name, text] of Object.entries(CONFIG)) {
       // One setting a line: the grammar wants a separator that a newline is.
       writeFileSync(join(this.#folder, name), text.replace(/\{ /g, "{\n").replace(/ (?=\w+ = )/g, "\n").replace(/ \}/g, "\n}"));
     }
+    this.#wanted = true;
+    this.#run();
+    // Looked up, not dialled: see #run.
+    await until("Janus listens on port 8188", listens);
+  }
+
+  // Janus 1.1.2 dies of SIGSEGV now and then when a client connects while it starts, which is what clients do that
+  // lost it. A service manager starts it again; so does this.
+  #run() {
     this.#process = spawn("janus", ["--configs-folder", this.#folder], { stdio: "ignore" });
-    await until("Janus listens on port 8188", () => canConnect(8188));
+    this.#process.once("exit", () => this.#wanted && setTimeout(() => this.#wanted && this.#run(), 200));
   }
 
   /** As by a power cut. */
   async kill() {
+    this.#wanted = false;
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const gone = once(this.#process, "exit");
     this.#process.kill("SIGKILL");
     await gone;
@@ -77,11 +89,9 @@ export class JanusServer {
   }
 }
 
-function canConnect(port) {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1", () => resolve(true) || socket.destroy());
-    socket.on("error", () => resolve(false));
-  });
+/** Whether a socket of this network namespace listens on Janus's port (0A is LISTEN, 1FFC is 8188). */
+function listens() {
+  return ["tcp", "tcp6"].some((file) => /:1FFC \S+ 0A /.test(readFileSync(`/proc/net/${file}`, "utf8")));
 }
 
 /** Passes bytes on to Janus, until it is cut. */
