@@ -2,6 +2,7 @@
 
 use super::place::{done, repository};
 use kiosk_proto::config::{Config, parse};
+use std::path::Path;
 use std::process::Command;
 
 /// What `systemd-analyze security` may say at most: 0 is safe, 10 is open.
@@ -11,27 +12,61 @@ fn unit() -> String {
     std::fs::read_to_string(repository("systemd/kioskd.service")).unwrap()
 }
 
-#[test]
-fn the_unit_is_hardened() {
-    let report = done(
-        Command::new("systemd-analyze")
-            .args(["security", "--offline=true", "--no-pager"])
-            .arg(repository("systemd/kioskd.service")),
-    );
-    let exposure = report.lines().find_map(|line| line.split_once("Overall exposure level for kioskd.service: "));
-    let exposure: f64 = exposure.unwrap().1.split(' ').next().unwrap().parse().unwrap();
-    assert!(exposure <= EXPOSURE, "{exposure}\n{report}");
+/// Puts units and drop-ins below a root of their own; gives what `systemd-analyze security` says of `unit` there.
+fn exposure(unit: &str, files: &[(&str, &Path)]) -> f64 {
+    let root = tempfile::tempdir().unwrap();
+    for (target, file) in files {
+        let target = root.path().join("usr/lib/systemd/system").join(target);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(file, target).unwrap();
+    }
+    let report = done(Command::new("systemd-analyze").arg(format!("--root={}", root.path().display())).args([
+        "security",
+        "--offline=true",
+        "--no-pager",
+        unit,
+    ]));
+    let (_, level) = report.split_once(&format!("Overall exposure level for {unit}: ")).unwrap();
+    level.split(' ').next().unwrap().parse().unwrap()
 }
 
 #[test]
-fn systemd_understands_every_line_of_the_unit() {
+fn the_daemon_s_unit_is_hardened() {
+    let unit = repository("systemd/kioskd.service");
+    assert!(exposure("kioskd.service", &[("kioskd.service", &unit)]) <= EXPOSURE);
+}
+
+#[test]
+fn the_drop_in_hardens_debian_s_unit_of_janus() {
+    let unit = ("janus.service", Path::new("/lib/systemd/system/janus.service"));
+    let drop_in = repository("systemd/janus.service.d/branch-kiosk.conf");
+    assert!(exposure("janus.service", &[unit]) > EXPOSURE);
+    let hardened = exposure("janus.service", &[unit, ("janus.service.d/branch-kiosk.conf", &drop_in)]);
+    assert!(hardened <= EXPOSURE, "{hardened}");
+}
+
+#[test]
+fn systemd_understands_every_line_of_the_units() {
     // The daemon need not be installed where the test runs.
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("kioskd.service");
-    std::fs::write(&path, unit().replace("ExecStart=/usr/bin/kioskd", "ExecStart=/bin/true")).unwrap();
-    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    let put = |target: &str, text: String| {
+        let path = folder.path().join(target);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    put("kioskd.service", unit().replace("ExecStart=/usr/bin/kioskd", "ExecStart=/bin/true"));
+    put("janus.service", std::fs::read_to_string("/lib/systemd/system/janus.service").unwrap());
+    let drop_in = std::fs::read_to_string(repository("systemd/janus.service.d/branch-kiosk.conf")).unwrap();
+    put("janus.service.d/branch-kiosk.conf", drop_in);
+    for unit in ["kioskd.service", "janus.service"] {
+        let output = Command::new("systemd-analyze")
+            .args(["verify", "--man=no", unit])
+            .env("SYSTEMD_UNIT_PATH", format!("{}:", folder.path().display()))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.is_empty(), "{unit}: {said}");
+    }
 }
 
 #[test]
