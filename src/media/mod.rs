@@ -67,7 +67,15 @@ pub fn pipeline(description: &str) -> Result<gst::Pipeline, MediaError> {
             MediaError::from(error)
         }
     })?;
-    element.downcast().map_err(|_| MediaError::Refused(format!("{description:?} is not a pipeline")))
+    // One element alone is not put into a pipeline by the parser.
+    match element.downcast::<gst::Pipeline>() {
+        Ok(pipeline) => Ok(pipeline),
+        Err(element) => {
+            let pipeline = gst::Pipeline::new();
+            pipeline.add(&element)?;
+            Ok(pipeline)
+        }
+    }
 }
 
 /// An element of a pipeline, by the name that its description gave it.

@@ -140,6 +140,7 @@ impl Peer {
         let text = description.sdp().as_text()?;
         let filtered = TcpOnlySdp::filter(&self.policy, Direction::Outgoing, &text)
             .map_err(|error| MediaError::Refused(format!("webrtcbin's {field}: {error}")))?;
+        debug!(leg = self.leg, "{}", filtered.as_str());
         self.ask("set-local-description", description.to_send_value()).await?;
         Ok(filtered)
     }
@@ -165,6 +166,7 @@ impl Peer {
     /// # Errors
     /// When `webrtcbin` refuses it.
     pub async fn set_remote(&self, kind: webrtc::WebRTCSDPType, remote: &TcpOnlySdp) -> Result<(), MediaError> {
+        debug!(leg = self.leg, "{}", remote.as_str());
         let parsed = sdp::SDPMessage::parse_buffer(remote.as_str().as_bytes())?;
         let description = webrtc::WebRTCSessionDescription::new(kind, parsed);
         self.ask("set-remote-description", description.to_send_value()).await.map(|_| ())

@@ -7,12 +7,12 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
 use kiosk_proto::config::{AudioSink, Config, DisplaySink};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::device::Device;
 use super::meter::Meter;
 use super::port::{self, Inlet};
-use super::{MediaError, named, pipeline};
+use super::{MediaError, explain, named, pipeline};
 use crate::events::Events;
 
 /// Name by which the microphone's echo canceller finds the loudspeaker's signal.
@@ -34,8 +34,8 @@ pub struct Playback {
 struct Seen {
     width: AtomicU64,
     height: AtomicU64,
-    /// Peak of the last second, as bits of an `f64` in dBFS; 0 when there is none.
-    peak: AtomicU64,
+    /// Peak of the last second, dBFS.
+    peak: Mutex<Option<f64>>,
     decoder: Mutex<String>,
 }
 
@@ -88,14 +88,14 @@ impl Playback {
         let seen = self.seen.clone();
         if let Some(bus) = pipeline.bus() {
             bus.set_sync_handler(move |_, message| {
-                let peaks = message
-                    .structure()
-                    .filter(|s| s.name() == "level")
-                    .and_then(|s| s.get::<gst::glib::ValueArray>("peak").ok());
-                if let Some(peak) =
-                    peaks.as_ref().and_then(|peaks| peaks.first()).and_then(|peak| peak.get::<f64>().ok())
-                {
-                    seen.peak.store(peak.max(-120.0).to_bits(), Relaxed);
+                match message.view() {
+                    gst::MessageView::Element(element) => {
+                        if let Some(peak) = element.structure().and_then(loudest) {
+                            *seen.peak.lock().unwrap_or_else(PoisonError::into_inner) = Some(peak.max(-120.0));
+                        }
+                    }
+                    gst::MessageView::Error(error) => warn!("the agent's sound is not played: {}", explain(error)),
+                    _ => {}
                 }
                 gst::BusSyncReply::Drop
             });
@@ -129,8 +129,7 @@ impl Playback {
 
     /// Loudest sample of the last second of the agent's sound, dBFS; none when there was no sound yet.
     pub fn peak_dbfs(&self) -> Option<f64> {
-        let bits = self.seen.peak.load(Relaxed);
-        (bits != 0).then(|| f64::from_bits(bits))
+        *self.seen.peak.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,6 +145,11 @@ impl PlaybackDevices {
         let far_end = self.far_end;
         let _ = tokio::task::spawn_blocking(move || far_end.set_state(gst::State::Null)).await;
     }
+}
+
+/// The peak in a message of the element `level`, dBFS.
+fn loudest(message: &gst::StructureRef) -> Option<f64> {
+    message.get::<gst::glib::ValueArray>("peak").ok()?.first()?.get().ok()
 }
 
 fn lead(inlet: &Inlet, pipeline: &gst::Pipeline, caps: Option<&gst::Caps>, buffers: u64) -> Result<(), MediaError> {

@@ -46,6 +46,8 @@ pub struct Publisher {
     pub video_packets: Meter,
     /// RTP packets of the sound.
     pub audio_packets: Meter,
+    /// What is negotiated, by media section.
+    caps: Vec<String>,
     /// The chosen encoder.
     pub spec: &'static EncoderSpec,
 }
@@ -58,18 +60,27 @@ impl Publisher {
     pub fn new(id: PeerId, config: &Config, policy: TcpOnlyPolicy, events: Events) -> Result<Self, MediaError> {
         let spec = encoder::choose(&config.video.encoder)?;
         let bits_per_second = u64::from(config.video.bitrate_kbps.bits_per_second());
+        // Janus tells audio and video of a bundle apart by the SSRCs in the offer, which is made before the first packet.
+        let ssrc: [u32; 2] = rand::random();
+        let caps = [format!("{VIDEO},ssrc=(uint){}", ssrc[0]), format!("{AUDIO},ssrc=(uint){}", ssrc[1])];
         let with_sound = config.audio.source != AudioSource::None;
         let sound = if with_sound {
-            "appsrc name=sound ! opusenc audio-type=voice frame-size=20 inband-fec=false ! rtpopuspay pt=111 name=audiopay ! webrtc."
+            format!(
+                "appsrc name=sound ! opusenc audio-type=voice frame-size=20 inband-fec=false \
+                 ! rtpopuspay name=audiopay pt=111 ssrc={} ! webrtc.",
+                ssrc[1]
+            )
         } else {
-            ""
+            String::new()
         };
         let pipeline = pipeline(&format!(
             "webrtcbin name=webrtc latency=0 \
              appsrc name=pictures ! {} \
-             ! rtph264pay name=videopay pt=96 mtu={MTU} config-interval=-1 aggregate-mode=zero-latency \
-             ! capssetter join=true caps=\"{VIDEO}\" ! webrtc. {sound}",
-            encoder::description(spec, bits_per_second)
+             ! rtph264pay name=videopay pt=96 ssrc={} mtu={MTU} config-interval=-1 aggregate-mode=zero-latency \
+             ! capssetter join=true caps=\"{}\" ! webrtc. {sound}",
+            encoder::description(spec, bits_per_second),
+            ssrc[0],
+            caps[0]
         ))?;
         let pictures: app::AppSrc = named(&pipeline, "pictures")?;
         let camera = &config.camera;
@@ -92,7 +103,8 @@ impl Publisher {
             audio_packets.watch(&pad);
         }
         let peer = Peer::new(id, "publish", pipeline, policy, config.ice.local_address, events)?;
-        Ok(Self { peer, pictures, sound, encoded, video_packets, audio_packets, spec })
+        let caps = caps.into_iter().take(if with_sound { 2 } else { 1 }).collect();
+        Ok(Self { peer, pictures, sound, encoded, video_packets, audio_packets, caps, spec })
     }
 
     /// Chooses the encoder and loads every plugin that a call needs, so that the first call need not wait for it.
@@ -115,7 +127,7 @@ impl Publisher {
     /// When `webrtcbin` refuses.
     pub async fn offer(&self) -> Result<TcpOnlySdp, MediaError> {
         let transceivers = self.peer.webrtc();
-        for (index, caps) in [Some(VIDEO), self.sound.as_ref().map(|_| AUDIO)].into_iter().flatten().enumerate() {
+        for (index, caps) in self.caps.iter().enumerate() {
             let Some(pad) = transceivers.static_pad(&format!("sink_{index}")) else { continue };
             let transceiver = pad.property::<Option<gst::glib::Object>>("transceiver");
             if let Some(transceiver) = transceiver {

@@ -69,19 +69,19 @@ impl Receiver {
             let Some(pipeline) = pipeline.upgrade().filter(|_| pad.direction() == gst::PadDirection::Src) else {
                 return;
             };
-            let media = pad.current_caps().and_then(|caps| caps.structure(0)?.get::<String>("media").ok());
-            let linked = match media.as_deref() {
-                Some("video") => {
+            let codec = pad.current_caps().and_then(|caps| caps.structure(0)?.get::<String>("encoding-name").ok());
+            let linked = match codec.as_deref() {
+                Some("H264") => {
                     video.watch(pad);
                     take_video(&pipeline, pad, &playback, announce(&events, id))
                 }
-                Some("audio") => {
+                Some("OPUS") => {
                     audio.watch(pad);
                     take_audio(&pipeline, pad, &playback, announce(&events, id))
                 }
                 other => {
-                    warn!(?other, "a stream of the agent is not used");
-                    Ok(())
+                    warn!(codec = other, "a stream of the agent is not used");
+                    attach(&pipeline, pad, "fakesink name=entry sync=false").map(|_| ())
                 }
             };
             if let Err(error) = linked {
@@ -91,12 +91,16 @@ impl Receiver {
     }
 }
 
-/// Puts a bin behind a pad of the running pipeline.
+/// Puts a bin behind a pad of the running pipeline. The stream goes into its element named `entry`: the parser itself
+/// can't tell which pad is meant while `decodebin` has no output.
 fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, description: &str) -> Result<gst::Bin, MediaError> {
-    let bin = gst::parse::bin_from_description(description, true)?;
+    let missing = || MediaError::Refused("the decoder has no input".to_owned());
+    let bin = gst::parse::bin_from_description(description, false)?;
+    let entry = bin.by_name("entry").and_then(|element| element.static_pad("sink")).ok_or_else(missing)?;
+    let entry = gst::GhostPad::with_target(&entry)?;
+    bin.add_pad(&entry)?;
     pipeline.add(&bin)?;
     bin.sync_state_with_parent()?;
-    let entry = bin.static_pad("sink").ok_or_else(|| MediaError::Refused("the decoder has no input".to_owned()))?;
     pad.link(&entry).map_err(|error| MediaError::Refused(format!("the decoder does not take the stream: {error}")))?;
     Ok(bin)
 }
@@ -122,7 +126,7 @@ fn take_video(
     let bin = attach(
         pipeline,
         pad,
-        "rtph264depay request-keyframe=true wait-for-keyframe=true ! h264parse ! decodebin name=decoder \
+        "rtph264depay name=entry request-keyframe=true wait-for-keyframe=true ! h264parse ! decodebin name=decoder \
          ! videoconvert ! video/x-raw,format=I420 ! appsink name=out sync=false",
     )?;
     let out = sink(&bin)?;
@@ -162,7 +166,7 @@ fn take_audio(
     let bin = attach(
         pipeline,
         pad,
-        "rtpopusdepay ! opusdec plc=true ! audioconvert ! audioresample \
+        "rtpopusdepay name=entry ! opusdec plc=true ! audioconvert ! audioresample \
          ! audio/x-raw,format=S16LE,rate=48000,channels=1,layout=interleaved ! appsink name=out sync=false",
     )?;
     port::exit(&sink(&bin)?, playback.sound.clone(), move |_| arrived());
