@@ -36,6 +36,7 @@ export class Call {
   #publish: Leg | undefined;
   #subscribe: Leg | undefined;
   #feed: Feed | undefined;
+  #ownId = 0;
   #ended = false;
   #recovery: Promise<void> | undefined;
   // Cuts the wait between two attempts short, when the server is back.
@@ -134,8 +135,8 @@ export class Call {
     leg.onEvent = (data) => this.#roomEvent(data);
     const joined = await leg.handle.message({ request: "join", ptype: "publisher", room, display, ...auth(roomToken) });
     const present = feeds(joined.data);
-    const role = display.slice(0, display.indexOf("/") + 1);
-    if (present.some((feed) => feed.display.startsWith(role))) throw new Taken();
+    this.#ownId = Number(joined.data["id"]);
+    if (this.#rival(present) !== undefined) throw new Taken();
     await this.#addMedia(leg);
     const answer = await leg.handle.message({ request: "publish" }, await leg.offer());
     if (answer.jsep === undefined) throw new JanusError(0, "the server sent no answer to the published media");
@@ -163,9 +164,19 @@ export class Call {
     return present.findLast((feed) => feed.display.startsWith(this.settings.peer));
   }
 
+  /** Someone else of this side's own role. */
+  #rival(present: readonly Feed[]): Feed | undefined {
+    const role = this.settings.display.replace(/\/.*$/, "/");
+    return present.find((feed) => feed.display.startsWith(role));
+  }
+
   #roomEvent(data: Json): void {
     const ended = endedFeed(data);
-    const appeared = this.#otherSide(feeds(data));
+    const present = feeds(data);
+    const appeared = this.#otherSide(present);
+    // Janus counts publishers by media that flow: two who come in the same moment both get in. The lower id stays.
+    const rival = this.#rival(present);
+    if (rival !== undefined && rival.id < this.#ownId) return this.#giveUp(new Taken());
     if (appeared !== undefined) void this.#recovering(() => this.#inTurn(() => this.#follow(appeared)));
     else if (ended !== undefined) {
       void this.#inTurn(async () => {

@@ -12,14 +12,17 @@ export interface WaitingCustomer {
 
 const POLL_MS = 2_000;
 
-/** The customer who waits in a room: a kiosk publishes there and no agent is with it. Pure. */
+/**
+ * The customer who waits in a room: a kiosk publishes there and no agent does. Pure. An agent who is in the room without
+ * media doesn't count: that is what a crashed console leaves behind, until the server forgets its session.
+ */
 export function waitingIn(
   room: Room,
   people: readonly Participant[],
   known: readonly WaitingCustomer[],
   now: number,
 ): WaitingCustomer | undefined {
-  if (people.some((p) => p.display.startsWith("agent/"))) return undefined;
+  if (people.some((p) => p.publishes && p.display.startsWith("agent/"))) return undefined;
   const kiosk = people.find((p) => p.publishes && p.display.startsWith("kiosk/"))?.display.slice("kiosk/".length);
   if (kiosk === undefined) return undefined;
   const before = known.find((w) => w.room === room.id && w.kiosk === kiosk);

@@ -222,6 +222,27 @@ test("an agent who comes second is told so, and doesn't see the customer", async
   }
 });
 
+test("of two agents who answer in the same moment, one has the call and the other is told so", async () => {
+  const second = await open();
+  try {
+    await Promise.all([signIn(page), signIn(second, { name: "Lee" })]);
+    await Promise.all([customer(page).waitFor(), customer(second).waitFor()]);
+    // Playwright's clicks come one after the other; the pages' own clock brings them together.
+    const at = Date.now() + 300;
+    const click = (on) => customer(on).evaluate((e, when) => void setTimeout(() => e.click(), when - Date.now()), at);
+    await Promise.all([click(page), click(second)]);
+    const told = (on) => on.getByText("Another agent has this call").isVisible();
+    await until("one of them is told", async () => (await told(page)) || (await told(second)));
+    const [winner, loser] = (await told(page)) ? [second, page] : [page, second];
+    await cover(winner).waitFor({ state: "hidden" });
+    await pictureMoves(winner);
+    assert.equal(await told(winner), false);
+    assert.equal(await loser.locator("#remote").evaluate((v) => v.srcObject), null);
+  } finally {
+    await second.context().close();
+  }
+});
+
 test("a cut of the signalling line is shown and mended, and the media flow on", async () => {
   await signIn(page, { server: cuttable });
   await answer(page);

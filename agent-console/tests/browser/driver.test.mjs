@@ -17,11 +17,9 @@ after(async () => {
   await janus.stop();
 });
 
-test("the agent joins, tells its figures, leaves, comes back, and is gone with its stdin", async () => {
+test("the agent joins, tells its figures, leaves and comes back", async () => {
   const agent = new Driver("agent", ...SERVER, "--console", DIST, "--name", "one");
   try {
-    const { chromium_pid } = await agent.next("ready");
-    assert.equal(existsSync(`/proc/${chromium_pid}`), true);
     const joined = await agent.next("joined");
     const first = await agent.next("first-frame");
     assert.ok(Math.abs(first.at_ms - Date.now()) < 60_000 && joined.at_ms > 0);
@@ -47,9 +45,22 @@ test("the agent joins, tells its figures, leaves, comes back, and is gone with i
     kiosk.say("join");
     await agent.next("first-frame", { from: again });
 
+    agent.say("end");
+    await agent.next("left", { from: again });
+    assert.deepEqual(agent.events.filter((e) => e.event === "error"), []);
+  } finally {
+    await agent.stop();
+  }
+});
+
+test("a driver whose stdin is closed in a call is gone, with its Chromium; the customer is free for the next", async () => {
+  const agent = new Driver("agent", ...SERVER, "--console", DIST);
+  try {
+    const { chromium_pid } = await agent.next("ready");
+    await agent.next("first-frame");
+    assert.equal(existsSync(`/proc/${chromium_pid}`), true);
     assert.equal(await agent.stop(), 0);
     await until("Chromium is gone", () => !existsSync(`/proc/${chromium_pid}`), 3_000);
-    assert.deepEqual(agent.events.filter((e) => e.event === "error"), []);
   } finally {
     await agent.stop();
   }

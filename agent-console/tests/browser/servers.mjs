@@ -45,7 +45,7 @@ export async function until(what, check, milliseconds = 15_000) {
   const end = Date.now() + milliseconds;
   for (;;) {
     if (await check()) return;
-    if (Date.now() > end) throw new Error(`not within ${milliseconds / 1000} s: ${what}`);
+    if (Date.now() > end) throw new Error(`not within ${milliseconds / 1000} s: ${what instanceof Function ? what() : what}`);
     await new Promise((wake) => setTimeout(wake, 50));
   }
 }
@@ -148,7 +148,7 @@ export class Driver {
   /** The first event of this kind (with what `also` asks for) after the first `from` events. */
   async next(kind, { from = 0, also = () => true } = {}) {
     const match = () => this.events.slice(from).find((e) => e.event === kind && also(e));
-    await until(`"${kind}" among ${JSON.stringify(this.events.slice(from))}`, match, 20_000);
+    await until(() => `"${kind}" among ${JSON.stringify(this.events.slice(from))}`, match, 20_000);
     return match();
   }
 
