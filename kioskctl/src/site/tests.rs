@@ -51,7 +51,8 @@ fn everything_that_a_site_can_set() {
         "ports = \"50000-50009\"\nsimultaneous_calls = 2\naddress = \"192.0.2.10\"\npublic_address = \"203.0.113.7\"\n\
          ipv6 = true\nvideo_kbps = 500\n[janus]\nplugins_folder = \"/opt/p\"\ntransports_folder = \"/opt/t\"\n\
          log_file = \"/var/log/janus.log\"",
-        "[[room]]\nid = 7\ndescription = \"강남 \\\"1\\\" \\\\ x\"\npin_file = \"/s/pin\"\n[[room]]\nid = 8\ndescription = \"b\"\n",
+        "[[room]]\nid = 7\ndescription = \"강남 \\\"1\\\" \\\\ x\"\npin_file = \"/s/pin\"\n\
+         [[room]]\nid = 8\ndescription = \"b\"\n",
     );
     let mut material = material();
     material.pins.insert(7, "481516".into());

@@ -1,6 +1,6 @@
 //! config/nftables: loaded into a network of its own, tried with real packets, its counters read.
 
-use super::place::{done, in_own_network, repository};
+use super::place::{done, in_own_network, repository, until};
 use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::Value;
 use std::fs::File;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const HERE: [&str; 2] = ["203.0.113.5", "fd00::5"];
 const THERE: [&str; 2] = ["203.0.113.6", "fd00::6"];
-const SOON: Duration = Duration::from_millis(400);
+const SOON: Duration = Duration::from_millis(500);
 
 /// Another machine on the wire: `203.0.113.6` and `fd00::6`.
 struct Neighbour(File);
@@ -65,13 +65,28 @@ fn listen(address: &str, port: u16) -> TcpListener {
     TcpListener::bind(at(address, port)).unwrap()
 }
 
+/// Whether a connection comes about at once. To show that one does not.
 fn dials(address: &str, port: u16) -> bool {
     TcpStream::connect_timeout(&at(address, port), SOON).is_ok()
 }
 
-/// Whether a datagram from here arrives at a socket there. What the firewall says to the sender counts as no.
-fn datagram_arrives(receiver: &UdpSocket, send: impl FnOnce(SocketAddr) -> std::io::Result<usize>) -> bool {
-    receiver.set_read_timeout(Some(SOON)).unwrap();
+/// Whether a connection comes about, also on a machine that is busy. To show that one does.
+fn reaches(address: &str, port: u16) -> bool {
+    TcpStream::connect_timeout(&at(address, port), 10 * SOON).is_ok()
+}
+
+/// Waits for a counter to stand at a value: the kernel counts when it gets to the packet.
+fn counts(table: &str, name: &str, value: u64) {
+    until(&format!("{name} to be {value}"), || (counter(table, name) == value).then_some(()));
+}
+
+/// Whether a datagram arrives at a socket. What the firewall says to the sender counts as no.
+fn datagram_arrives(
+    receiver: &UdpSocket,
+    patience: Duration,
+    send: impl FnOnce(SocketAddr) -> std::io::Result<usize>,
+) -> bool {
+    receiver.set_read_timeout(Some(patience)).unwrap();
     match send(receiver.local_addr().unwrap()) {
         Ok(_) => receiver.recv(&mut [0; 16]).is_ok(),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => false,
@@ -140,14 +155,13 @@ fn a_kiosk_dials_its_servers_by_tcp_and_nothing_else_passes() {
 
         // Without the firewall all of it passes, so that what follows can fail.
         for family in [0, 1] {
-            assert!(dials(THERE[family], 80));
-            assert!(neighbour.there(|| dials(HERE[family], 5000)));
-            assert!(datagram_arrives(&receivers_there[family], send_from_here(HERE[family])));
-            assert!(
-                datagram_arrives(&receivers_here[family], |to| neighbour.there(|| send_from_here(THERE[family])(to)))
-            );
+            assert!(reaches(THERE[family], 80));
+            assert!(neighbour.there(|| reaches(HERE[family], 5000)));
+            assert!(datagram_arrives(&receivers_there[family], 10 * SOON, send_from_here(HERE[family])));
+            assert!(datagram_arrives(&receivers_here[family], 10 * SOON, |to| neighbour
+                .there(|| send_from_here(THERE[family])(to))));
         }
-        assert!(datagram_arrives(&receiver_loopback, send_from_here("127.0.0.1")));
+        assert!(datagram_arrives(&receiver_loopback, 10 * SOON, send_from_here("127.0.0.1")));
 
         load(
             "config/nftables/kiosk.nft",
@@ -161,11 +175,11 @@ fn a_kiosk_dials_its_servers_by_tcp_and_nothing_else_passes() {
         for family in [0, 1] {
             for (port, name) in open {
                 let before = kiosk(name);
-                assert!(dials(THERE[family], port), "{} {port}", THERE[family]);
-                assert_eq!(kiosk(name), before + 1, "{name}: one for each connection");
+                assert!(reaches(THERE[family], port), "{} {port}", THERE[family]);
+                assert!(kiosk(name) > before, "{name}");
             }
         }
-        assert!(dials("127.0.0.1", 5000));
+        assert!(reaches("127.0.0.1", 5000));
         assert_eq!(["udp_in", "udp_out", "tcp_in", "other_out"].map(kiosk), [0; 4], "before any violation");
 
         for family in [0, 1] {
@@ -176,21 +190,21 @@ fn a_kiosk_dials_its_servers_by_tcp_and_nothing_else_passes() {
             assert!(kiosk("other_out") >= before + 2);
 
             let before = kiosk("udp_out");
-            assert!(!datagram_arrives(&receivers_there[family], send_from_here(HERE[family])));
-            assert_eq!(kiosk("udp_out"), before + 1);
+            assert!(!datagram_arrives(&receivers_there[family], SOON, send_from_here(HERE[family])));
+            counts("kiosk", "udp_out", before + 1);
 
             let before = kiosk("udp_in");
             let send = |to| neighbour.there(|| send_from_here(THERE[family])(to));
-            assert!(!datagram_arrives(&receivers_here[family], send));
-            assert_eq!(kiosk("udp_in"), before + 1);
+            assert!(!datagram_arrives(&receivers_here[family], SOON, send));
+            counts("kiosk", "udp_in", before + 1);
 
             let before = kiosk("tcp_in");
             assert!(!neighbour.there(|| dials(HERE[family], 5000)));
             assert!(kiosk("tcp_in") > before);
         }
         let before = kiosk("udp_out");
-        assert!(!datagram_arrives(&receiver_loopback, send_from_here("127.0.0.1")));
-        assert_eq!(kiosk("udp_out"), before + 1, "UDP on loopback is counted too");
+        assert!(!datagram_arrives(&receiver_loopback, SOON, send_from_here("127.0.0.1")));
+        counts("kiosk", "udp_out", before + 1);
         drop((doors, own_doors, loopback));
     });
 }
@@ -215,11 +229,10 @@ fn the_server_takes_calls_by_tcp_and_no_udp() {
         let receivers_there = THERE.map(|address| neighbour.there(|| UdpSocket::bind(at(address, 0)).unwrap()));
         let resolver = neighbour.there(|| UdpSocket::bind(at(THERE[0], 53)).unwrap());
         for family in [0, 1] {
-            assert!(neighbour.there(|| dials(HERE[family], 8188)));
-            assert!(
-                datagram_arrives(&receivers_here[family], |to| neighbour.there(|| send_from_here(THERE[family])(to)))
-            );
-            assert!(datagram_arrives(&receivers_there[family], send_from_here(HERE[family])));
+            assert!(neighbour.there(|| reaches(HERE[family], 8188)));
+            assert!(datagram_arrives(&receivers_here[family], 10 * SOON, |to| neighbour
+                .there(|| send_from_here(THERE[family])(to))));
+            assert!(datagram_arrives(&receivers_there[family], 10 * SOON, send_from_here(HERE[family])));
         }
 
         load(
@@ -229,8 +242,8 @@ fn the_server_takes_calls_by_tcp_and_no_udp() {
         for family in [0, 1] {
             for (port, name) in open {
                 let before = server(name);
-                assert!(neighbour.there(|| dials(HERE[family], port)), "{} {port}", HERE[family]);
-                assert_eq!(server(name), before + 1, "{name}: one for each connection");
+                assert!(neighbour.there(|| reaches(HERE[family], port)), "{} {port}", HERE[family]);
+                assert!(server(name) > before, "{name}");
             }
             let before = server("tcp_in");
             for port in [8188, 40100] {
@@ -240,12 +253,12 @@ fn the_server_takes_calls_by_tcp_and_no_udp() {
 
             let before = server("udp_in");
             let send = |to| neighbour.there(|| send_from_here(THERE[family])(to));
-            assert!(!datagram_arrives(&receivers_here[family], send));
-            assert_eq!(server("udp_in"), before + 1);
+            assert!(!datagram_arrives(&receivers_here[family], SOON, send));
+            counts("kiosk_server", "udp_in", before + 1);
 
             let before = server("udp_out");
-            assert!(!datagram_arrives(&receivers_there[family], send_from_here(HERE[family])));
-            assert_eq!(server("udp_out"), before + 1);
+            assert!(!datagram_arrives(&receivers_there[family], SOON, send_from_here(HERE[family])));
+            counts("kiosk_server", "udp_out", before + 1);
         }
         // The server's own questions to its resolver pass, and so do the answers.
         let asking = UdpSocket::bind(at(HERE[0], 0)).unwrap();

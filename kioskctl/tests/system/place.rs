@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 const INSIDE: &str = "KIOSKCTL_TEST_INSIDE";
 
-/// Runs `body` in user, network, mount and process namespaces of its own, with loopback and the address `203.0.113.5` on
-/// one end of a pair of interfaces. The test starts itself again in there, by its name.
+/// Runs `body` in user, network, mount and process namespaces of its own, with loopback and the address `203.0.113.5`
+/// on one end of a pair of interfaces. The test starts itself again in there, by its name.
 pub fn in_own_network(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         for arguments in [
@@ -56,14 +56,14 @@ pub fn repository(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
 }
 
-/// Tries until it is so; fails after 10 s.
+/// Tries until it is so; fails after 30 s.
 pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = attempt() {
             return value;
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "waited 10 s for {what}");
+        assert!(start.elapsed() < Duration::from_secs(30), "waited 30 s for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -114,7 +114,7 @@ impl Client {
     /// A connection without a session.
     pub fn connect() -> Self {
         let stream = TcpStream::connect(("127.0.0.1", 8188)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let request =
             ClientRequestBuilder::new("ws://127.0.0.1:8188/".parse().unwrap()).with_sub_protocol("janus-protocol");
         let (socket, _) = tungstenite::client(request, stream).unwrap();
@@ -191,7 +191,7 @@ a=setup:actpass\r\n\
 a=ice-ufrag:abcd\r\n\
 a=ice-pwd:abcdefghijklmnopqrstuvwx\r\n\
 a=ice-options:trickle\r\n\
-a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n\
+a=fingerprint:sha-1 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33\r\n\
 a=rtpmap:96 H264/90000\r\n\
 a=fmtp:96 profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1\r\n\
 a=rtcp-fb:96 nack pli\r\n";
