@@ -10,7 +10,7 @@ use crate::{
 };
 use kiosk_proto::figures::CallFigures;
 use std::{fs, path::PathBuf, time::Duration};
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, time::timeout};
 use zbus::{Connection, connection, proxy::CacheProperties};
 
 /// How long the daemon gets to appear on the bus.
@@ -218,10 +218,18 @@ impl Kiosk {
             builder = builder.user_id(0);
         }
         let runtime = &self.runtime;
-        let proxy = runtime.block_on(async {
+        let connect = async {
             let connection: Connection = builder.build().await?;
             ControlProxy::builder(&connection).cache_properties(CacheProperties::No).build().await
-        })?;
+        };
+        let proxy = runtime.block_on(async { timeout(METHOD, connect).await });
+        let proxy = proxy.map_err(|_| {
+            self.bus.process().explain(Error::Timeout {
+                what: format!("an answer of the bus at {address}"),
+                after: METHOD,
+                log: String::new(),
+            })
+        })??;
         self.process.until(START, "the daemon on the bus", || Ok(runtime.block_on(proxy.state()).ok()))?;
         self.control = Some(proxy);
         Ok(())

@@ -14,6 +14,7 @@ pub mod local;
 pub mod place;
 pub mod process;
 pub mod procfs;
+pub mod scene;
 pub mod tls;
 pub mod wait;
 pub mod world;

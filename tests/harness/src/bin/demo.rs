@@ -9,7 +9,7 @@ use kiosk_harness::{
         Local,
         console::Console,
         network::free_port,
-        report::{AgentSide, Daemon, KioskSide, Report, Setup, Sockets},
+        report::{AgentSide, Daemon, KioskSide, Report, Setup, Sockets, rounded},
         screen::{Screen, View},
         signals,
     },
@@ -128,7 +128,7 @@ fn check() -> Result<bool> {
     let seconds = start.elapsed().as_secs_f64();
     let browser_seconds = (agent_after.at_ms - agent_before.at_ms) / 1000.0;
     let report = Report {
-        seconds,
+        seconds: rounded(seconds),
         media_ports: running.local.janus.media_ports().to_owned(),
         agent: AgentSide::between(&agent_before, &agent_after, browser_seconds),
         kiosk: KioskSide::between(&kiosk_before, &kiosk_after, audible, seconds),
@@ -142,7 +142,7 @@ fn check() -> Result<bool> {
         setup_ms: Setup { webrtcup: kiosk_after.setup.webrtcup_ms, agent_media: kiosk_after.setup.agent_media_ms },
         daemon: Daemon {
             rss_peak_kib: used.rss_peak_kib,
-            cpu_cores: (used.cpu_seconds - used_before.cpu_seconds) / seconds,
+            cpu_cores: rounded((used.cpu_seconds - used_before.cpu_seconds) / seconds),
         },
         ..Report::default()
     };

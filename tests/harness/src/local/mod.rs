@@ -75,10 +75,10 @@ impl Local {
     }
 }
 
-/// Whether the daemon finds a camera.
+/// Whether the daemon lists a camera: one line for each, that begins with the device.
 fn has_camera() -> Result<bool> {
     let listed = run(Command::new(built("kioskd")?).arg("cameras"));
-    Ok(listed.is_ok_and(|text| text.contains("/dev/video")))
+    Ok(listed.is_ok_and(|text| text.lines().any(|line| line.starts_with("/dev/video"))))
 }
 
 /// Whether there are ALSA devices to record from and to play to.

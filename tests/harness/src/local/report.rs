@@ -143,8 +143,12 @@ impl KioskSide {
 }
 
 /// To three digits after the point.
+pub fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
 fn rate(count: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 { (count as f64 / seconds * 1000.0).round() / 1000.0 } else { 0.0 }
+    if seconds > 0.0 { rounded(count as f64 / seconds) } else { 0.0 }
 }
 
 /// Reads `first-last`.
