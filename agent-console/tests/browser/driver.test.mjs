@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 import { DIST, Driver, JanusServer, until } from "./servers.mjs";
 
 const SERVER = ["--server", "ws://127.0.0.1:8188"];
-const janus = new JanusServer();
+const janus = new JanusServer({ fullTrickle: true });
 let kiosk;
 
 before(async () => {

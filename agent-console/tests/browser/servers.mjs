@@ -15,12 +15,13 @@ const DRIVER = fileURLToPath(new URL("../../driver/", import.meta.url));
 export const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 export const ROOM = 1001;
 
-const CONFIG = {
+/** Janus hands its candidates over inside its SDP, as the product's configuration has it, or one by one (full trickle). */
+const config = (fullTrickle) => ({
   "janus.jcfg": `
     general: { admin_secret = "${SECRET}-admin" token_auth = true token_auth_secret = "${SECRET}"
       session_timeout = 60 reclaim_session_timeout = 20 debug_level = 3 debug_colors = false }
     media: { rtp_port_range = "40000-40099" }
-    nat: { full_trickle = true ice_lite = true ice_tcp = true ice_enforce_list = "${ADDRESS}" }`,
+    nat: { full_trickle = ${fullTrickle} ice_lite = true ice_tcp = true ice_enforce_list = "${ADDRESS}" }`,
   "janus.transport.websockets.jcfg": `
     general: { json = "compact" ws = true ws_port = 8188 ws_ip = "127.0.0.1" wss = false }
     admin: { admin_ws = false }`,
@@ -29,7 +30,7 @@ const CONFIG = {
       audiocodec = "opus" fir_freq = 0 signed_tokens = true }`,
   "janus.transport.http.jcfg": `general: { http = false } admin: { admin_http = false }`,
   "janus.transport.pfunix.jcfg": `general: { enabled = false } admin: { admin_enabled = false }`,
-};
+});
 
 /** A signed token as the server makes them: `expiry,realm,...:signature`. */
 export function sign(seconds, ...realm) {
@@ -55,9 +56,14 @@ export class JanusServer {
   #folder = mkdtempSync(join(tmpdir(), "agent-console-janus-"));
   #process;
   #wanted = false;
+  #fullTrickle;
+
+  constructor({ fullTrickle = false } = {}) {
+    this.#fullTrickle = fullTrickle;
+  }
 
   async start() {
-    for (const [name, text] of Object.entries(CONFIG)) {
+    for (const [name, text] of Object.entries(config(this.#fullTrickle))) {
       // One setting a line: the grammar wants a separator that a newline is.
       writeFileSync(join(this.#folder, name), text.replace(/\{ /g, "{\n").replace(/ (?=\w+ = )/g, "\n").replace(/ \}/g, "\n}"));
     }
