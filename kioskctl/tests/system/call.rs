@@ -3,7 +3,8 @@
 use super::place::{Running, done, kioskctl, refused, repository, until};
 use kiosk_proto::figures::CallFigures;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -59,7 +60,7 @@ impl Bus {
             .spawn()
             .expect("the Debian package dbus is needed");
         let bus = Self { _daemon: Running(daemon), folder };
-        until("the bus", || Path::new(&bus.socket()).exists().then_some(()));
+        until("the bus", || UnixStream::connect(bus.socket()).ok());
         bus
     }
 
