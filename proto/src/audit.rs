@@ -76,11 +76,7 @@ impl fmt::Display for Violation {
                 pair.leg, pair.local_transport, pair.remote_transport, pair.remote
             ),
             Self::PortOutsideRange(pair, range) => {
-                write!(
-                    out,
-                    "the {} connection runs to {}, outside janus.media_ports {range}",
-                    pair.leg, pair.remote
-                )
+                write!(out, "the {} connection runs to {}, outside janus.media_ports {range}", pair.leg, pair.remote)
             }
             Self::Inbound(socket) => write!(
                 out,
@@ -96,11 +92,7 @@ impl fmt::Display for Violation {
 #[must_use]
 pub fn judge(sockets: &[Socket], pairs: &[SelectedPair], media_ports: PortRange) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let listens = |port| {
-        sockets
-            .iter()
-            .any(|s| s.listening && s.local.is_some_and(|local| local.port() == port))
-    };
+    let listens = |port| sockets.iter().any(|s| s.listening && s.local.is_some_and(|local| local.port() == port));
     for socket in sockets {
         match socket.protocol {
             Protocol::Udp | Protocol::Other => violations.push(Violation::NotTcp(socket.clone())),
@@ -168,29 +160,16 @@ mod tests {
             socket(Protocol::Tcp, "192.0.2.4:33333", None, true),
         ];
         assert_eq!(judge(&sockets, &[pair("tcp", "tcp", 40003)], ports()), []);
-        let mut figures = SocketFigures {
-            udp_peak: 2,
-            ..SocketFigures::default()
-        };
+        let mut figures = SocketFigures { udp_peak: 2, ..SocketFigures::default() };
         count(&sockets, &mut figures);
-        let expected = SocketFigures {
-            tcp_connected: 1,
-            tcp_listening: 1,
-            udp: 0,
-            udp_peak: 2,
-            samples: 1,
-        };
+        let expected = SocketFigures { tcp_connected: 1, tcp_listening: 1, udp: 0, udp_peak: 2, samples: 1 };
         assert_eq!(figures, expected);
     }
 
     #[test]
     fn each_violation_is_named_with_its_evidence() {
         let text = |sockets: &[Socket], pairs: &[SelectedPair]| {
-            judge(sockets, pairs, ports())
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("; ")
+            judge(sockets, pairs, ports()).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         };
         assert_eq!(
             text(&[socket(Protocol::Udp, "0.0.0.0:5000", None, false)], &[]),
@@ -200,10 +179,7 @@ mod tests {
             socket(Protocol::Tcp, "192.0.2.4:33333", None, true),
             socket(Protocol::Tcp, "192.0.2.4:33333", Some("192.0.2.1:50505"), false),
         ];
-        assert_eq!(
-            text(&inbound, &[]),
-            "192.0.2.1:50505 connected to the kiosk's port 33333"
-        );
+        assert_eq!(text(&inbound, &[]), "192.0.2.1:50505 connected to the kiosk's port 33333");
         assert_eq!(
             text(&[], &[pair("udp", "udp", 40000)]),
             "the publish connection runs over udp/udp to 192.0.2.1:40000"

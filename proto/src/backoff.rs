@@ -21,10 +21,8 @@ impl Backoff {
 
     /// Counts one failure and says how long to wait. `random` is uniform over all of `u32`.
     pub fn next(&mut self, random: u32) -> Duration {
-        let ceiling = self
-            .base
-            .saturating_mul(1_u32.checked_shl(self.failures.min(30)).unwrap_or(u32::MAX))
-            .min(self.cap);
+        let ceiling =
+            self.base.saturating_mul(1_u32.checked_shl(self.failures.min(30)).unwrap_or(u32::MAX)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
         ceiling.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }

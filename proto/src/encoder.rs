@@ -46,11 +46,7 @@ pub const ENCODERS: &[EncoderSpec] = &[
         platform: "Raspberry Pi 4, CM4 and other V4L2 M2M",
         bitrate: BitrateControl::ExtraControls,
         properties: &[],
-        extra_controls: &[
-            ("repeat_sequence_header", 1),
-            ("h264_i_frame_period", 1800),
-            ("video_b_frames", 0),
-        ],
+        extra_controls: &[("repeat_sequence_header", 1), ("h264_i_frame_period", 1800), ("video_b_frames", 0)],
         output_caps: "profile=(string)constrained-baseline,level=(string)4",
     },
     EncoderSpec {
@@ -160,11 +156,7 @@ mod tests {
     #[test]
     fn hardware_is_tried_before_software() {
         let first_software = ENCODERS.iter().position(|spec| spec.platform == "software").unwrap();
-        assert!(
-            ENCODERS[first_software..]
-                .iter()
-                .all(|spec| spec.platform == "software")
-        );
+        assert!(ENCODERS[first_software..].iter().all(|spec| spec.platform == "software"));
     }
 
     #[test]

@@ -25,11 +25,7 @@ impl KeyframeLimiter {
     /// At most one key frame per `interval`.
     #[must_use]
     pub fn new(interval: Duration) -> Self {
-        Self {
-            interval,
-            last: None,
-            waiting: false,
-        }
+        Self { interval, last: None, waiting: false }
     }
 
     /// Somebody needs a key frame. `now` counts from any fixed moment.

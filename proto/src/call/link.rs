@@ -59,17 +59,12 @@ impl Pending {
 
     /// The request that an answer belongs to; it is under way no longer.
     pub(super) fn take(&mut self, transaction: &str) -> Option<Purpose> {
-        self.waiting
-            .remove(&transaction.parse().ok()?)
-            .map(|(purpose, _)| purpose)
+        self.waiting.remove(&transaction.parse().ok()?).map(|(purpose, _)| purpose)
     }
 
     /// Whether it is a keepalive, which has no answer but its acknowledgement.
     pub(super) fn is_keepalive(&self, transaction: &str) -> bool {
-        let waiting = transaction
-            .parse()
-            .ok()
-            .and_then(|number: u64| self.waiting.get(&number));
+        let waiting = transaction.parse().ok().and_then(|number: u64| self.waiting.get(&number));
         waiting.is_some_and(|(purpose, _)| *purpose == Purpose::KeepAlive)
     }
 

@@ -181,9 +181,7 @@ impl Running {
     }
 
     pub(super) fn send(&mut self, m: Moment, request: &Request, purpose: Purpose) {
-        let text = self
-            .pending
-            .add(request, purpose, self.settings.token.as_deref(), m.now);
+        let text = self.pending.add(request, purpose, self.settings.token.as_deref(), m.now);
         self.out.push(Effect::Send(text));
     }
 
@@ -293,19 +291,11 @@ impl Running {
                         self.receiver_failed(m, Fault::new(error.fault_code(), error.to_string()));
                     }
                     // A trickle that came too late for its handle, or a farewell: nothing hangs on it.
-                    None => self.out.push(Effect::Note(Note::Fault(Fault::new(
-                        error.fault_code(),
-                        error.to_string(),
-                    )))),
+                    None => self.out.push(Effect::Note(Note::Fault(Fault::new(error.fault_code(), error.to_string())))),
                     Some(_) => self.restart(m, Fault::new(error.fault_code(), error.to_string())),
                 }
             }
-            Message::Event {
-                transaction,
-                sender,
-                event,
-                jsep,
-            } => {
+            Message::Event { transaction, sender, event, jsep } => {
                 if let Some(transaction) = transaction {
                     self.pending.take(&transaction);
                 }
@@ -322,10 +312,7 @@ impl Running {
             Message::Detached(handle) => self.closed(m, handle, "Janus closed the handle"),
             Message::Timeout(session) if Some(session) == self.session => {
                 self.session = None;
-                self.restart(
-                    m,
-                    Fault::new("session-expired", "Janus ended the session; the kiosk opens a new one"),
-                );
+                self.restart(m, Fault::new("session-expired", "Janus ended the session; the kiosk opens a new one"));
             }
             Message::Trickle(handle, Some((mline, line))) => self.remote_candidate(handle, mline, &line),
             Message::Ack { transaction } => {
@@ -373,17 +360,12 @@ impl Running {
     }
 
     fn receives_on(&self, handle: HandleId) -> bool {
-        self.receiver
-            .as_ref()
-            .is_some_and(|receiver| receiver.handle == Some(handle))
+        self.receiver.as_ref().is_some_and(|receiver| receiver.handle == Some(handle))
     }
 
     fn closed(&mut self, m: Moment, handle: HandleId, reason: &str) {
         if Some(handle) == self.publisher.handle {
-            self.restart(
-                m,
-                Fault::new("media-lost", format!("{reason}; the kiosk connects again")),
-            );
+            self.restart(m, Fault::new("media-lost", format!("{reason}; the kiosk connects again")));
         } else if self.receives_on(handle) {
             self.receiver_failed(m, Fault::new("agent-media-lost", reason));
         }
@@ -410,12 +392,8 @@ impl Running {
             Socket::Opening | Socket::Open => None,
         };
         let ready = (self.socket == Socket::Ready).then_some(());
-        let all = [
-            link,
-            self.pending.deadline(),
-            ready.and(self.publisher_deadline()),
-            ready.and(self.receiver_deadline()),
-        ];
+        let all =
+            [link, self.pending.deadline(), ready.and(self.publisher_deadline()), ready.and(self.receiver_deadline())];
         all.into_iter().flatten().min().unwrap_or(Duration::MAX)
     }
 
@@ -436,10 +414,7 @@ impl Running {
         if self.pending.deadline().is_some_and(|deadline| deadline <= m.now) {
             let fault = Fault::new(
                 "server-silent",
-                format!(
-                    "Janus has not answered for {} s; the kiosk connects again",
-                    REQUEST_TIMEOUT.as_secs()
-                ),
+                format!("Janus has not answered for {} s; the kiosk connects again", REQUEST_TIMEOUT.as_secs()),
             );
             self.out.push(Effect::CloseSocket);
             return self.socket_closed(m, fault);

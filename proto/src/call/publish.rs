@@ -130,9 +130,7 @@ impl Running {
             return;
         };
         self.send(m, &Request::Publish(at, offer), Purpose::Other);
-        self.publisher.stage = Stage::Offered {
-            deadline: m.now + SETUP_TIMEOUT,
-        };
+        self.publisher.stage = Stage::Offered { deadline: m.now + SETUP_TIMEOUT };
         self.send_publisher_candidates(m);
     }
 
@@ -170,10 +168,7 @@ impl Running {
             RoomEvent::SelfGone => {
                 self.restart(
                     m,
-                    Fault::new(
-                        "removed-from-room",
-                        "the server removed the kiosk from its room; it joins again",
-                    ),
+                    Fault::new("removed-from-room", "the server removed the kiosk from its room; it joins again"),
                 );
             }
             RoomEvent::Destroyed => {

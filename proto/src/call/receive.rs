@@ -28,19 +28,9 @@ pub(super) struct Receiver {
 impl Running {
     /// Somebody publishes: if it is an agent and we receive none, receive it.
     pub(super) fn see(&mut self, m: Moment, present: &[Participant]) {
-        for participant in present
-            .iter()
-            .filter(|p| p.publishing && p.display.starts_with("agent/"))
-        {
-            if self
-                .agents
-                .insert(participant.feed, participant.display.clone())
-                .is_none()
-            {
-                self.out.push(Effect::Note(Note::AgentCame(
-                    participant.feed,
-                    participant.display.clone(),
-                )));
+        for participant in present.iter().filter(|p| p.publishing && p.display.starts_with("agent/")) {
+            if self.agents.insert(participant.feed, participant.display.clone()).is_none() {
+                self.out.push(Effect::Note(Note::AgentCame(participant.feed, participant.display.clone())));
             }
         }
         self.subscribe(m);
@@ -186,20 +176,12 @@ impl Running {
     }
 
     pub(super) fn receiver_deadline(&self) -> Option<Duration> {
-        let setup = self
-            .receiver
-            .as_ref()
-            .filter(|receiver| !receiver.up)
-            .map(|receiver| receiver.deadline);
+        let setup = self.receiver.as_ref().filter(|receiver| !receiver.up).map(|receiver| receiver.deadline);
         [setup, self.receive_again].into_iter().flatten().min()
     }
 
     pub(super) fn receiver_overdue(&mut self, m: Moment) {
-        if self
-            .receiver
-            .as_ref()
-            .is_some_and(|receiver| !receiver.up && receiver.deadline <= m.now)
-        {
+        if self.receiver.as_ref().is_some_and(|receiver| !receiver.up && receiver.deadline <= m.now) {
             let fault = Fault::new(
                 "agent-media-missing",
                 format!(

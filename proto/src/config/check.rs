@@ -20,11 +20,7 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn without_place(key: &str, problem: Problem) -> Self {
-        Self {
-            key: key.into(),
-            span: None,
-            problem,
-        }
+        Self { key: key.into(), span: None, problem }
     }
 }
 
@@ -57,10 +53,7 @@ impl Known {
     /// The nearest key of the same place; else the same key in another section.
     fn nearest(&self, key: &str, here: &[String]) -> Option<String> {
         let likeness = |known: &str| strsim::jaro_winkler(&key.to_lowercase(), known);
-        let best = here
-            .iter()
-            .map(|known| (likeness(known), known))
-            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let best = here.iter().map(|known| (likeness(known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
         if let Some((_, known)) = best.filter(|(likeness, _)| *likeness >= 0.8) {
             return Some(known.clone());
         }
@@ -70,11 +63,7 @@ impl Known {
 }
 
 fn properties(schema: &Schema) -> impl Iterator<Item = (&String, &Schema)> {
-    schema
-        .get("properties")
-        .and_then(Schema::as_object)
-        .into_iter()
-        .flatten()
+    schema.get("properties").and_then(Schema::as_object).into_iter().flatten()
 }
 
 fn is_section(schema: &Schema) -> bool {
@@ -91,47 +80,28 @@ fn section(
 ) -> toml::Table {
     let mut sound = toml::Table::new();
     let at = |key: &str| {
-        if path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{path}.{key}")
-        }
+        if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
     };
     for (key, value) in document {
         let name = key.get_ref().as_ref();
         let place = at(name);
         let Some((_, schema)) = properties(schema).find(|(known, _)| *known == name) else {
             let here: Vec<String> = properties(schema).map(|(key, _)| key.clone()).collect();
-            let problem = Problem::UnknownKey {
-                suggestion: known.nearest(name, &here),
-                known: here,
-            };
-            findings.list.push(Finding {
-                key: printable_key(&place),
-                span: Some(key.span()),
-                problem,
-            });
+            let problem = Problem::UnknownKey { suggestion: known.nearest(name, &here), known: here };
+            findings.list.push(Finding { key: printable_key(&place), span: Some(key.span()), problem });
             continue;
         };
         findings.places.insert(place.clone(), value.span());
         let checked = match value.get_ref() {
-            DeValue::Table(inner) if is_section(schema) => Ok(toml::Value::Table(section(
-                inner,
-                &place,
-                Some(key.span()),
-                schema,
-                known,
-                findings,
-            ))),
+            DeValue::Table(inner) if is_section(schema) => {
+                Ok(toml::Value::Table(section(inner, &place, Some(key.span()), schema, known, findings)))
+            }
             other if is_section(schema) => Err((describe_value(other), format!("a section, written [{name}]"))),
             other => leaf(other, schema).map_err(|allowed| {
                 let secret = format_of(schema) == Some("secret-file") || hints_at_secret(name);
                 let url_with_more = matches!(other, DeValue::String(text) if hints_at_secret(text));
-                let found = if secret || url_with_more {
-                    "a value that is not shown".into()
-                } else {
-                    describe_value(other)
-                };
+                let found =
+                    if secret || url_with_more { "a value that is not shown".into() } else { describe_value(other) };
                 (found, allowed)
             }),
         };
@@ -141,21 +111,12 @@ fn section(
             }
             Err((found, allowed)) => {
                 let problem = Problem::NotAllowed { found, allowed };
-                findings.list.push(Finding {
-                    key: place.clone(),
-                    span: Some(value.span()),
-                    problem,
-                });
+                findings.list.push(Finding { key: place.clone(), span: Some(value.span()), problem });
                 findings.unsound.insert(place);
             }
         }
     }
-    let required = schema
-        .get("required")
-        .and_then(Schema::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Schema::as_str);
+    let required = schema.get("required").and_then(Schema::as_array).into_iter().flatten().filter_map(Schema::as_str);
     for name in required {
         if sound.contains_key(name) {
             continue;
@@ -177,23 +138,10 @@ fn section(
         }
         let example = example(schema);
         if findings.unsound.insert(place.clone()) {
-            let line = example
-                .as_ref()
-                .map_or_else(String::new, |example| format!("{name} = {example}"));
-            let example = if header.is_some() {
-                line
-            } else {
-                format!("[{path}] {line}")
-            };
-            let problem = Problem::Missing {
-                allowed: describe(schema),
-                example,
-            };
-            findings.list.push(Finding {
-                key: place,
-                span: header.clone(),
-                problem,
-            });
+            let line = example.as_ref().map_or_else(String::new, |example| format!("{name} = {example}"));
+            let example = if header.is_some() { line } else { format!("[{path}] {line}") };
+            let problem = Problem::Missing { allowed: describe(schema), example };
+            findings.list.push(Finding { key: place, span: header.clone(), problem });
         }
         if let Some(example) = example {
             sound.insert(name.to_owned(), example);
@@ -207,9 +155,5 @@ fn example(schema: &Schema) -> Option<toml::Value> {
 }
 
 fn printable_key(key: &str) -> String {
-    shortened(
-        &key.chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect::<String>(),
-    )
+    shortened(&key.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>())
 }

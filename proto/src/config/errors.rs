@@ -82,20 +82,11 @@ impl ConfigErrors {
             .into_iter()
             .map(|Finding { key, span, problem }| {
                 let (line, column, excerpt) = Excerpt::at(text, span);
-                ConfigError {
-                    line,
-                    column,
-                    key,
-                    problem,
-                    excerpt,
-                }
+                ConfigError { line, column, key, problem, excerpt }
             })
             .collect();
         errors.sort_by(|a, b| (a.line, a.column, &a.key).cmp(&(b.line, b.column, &b.key)));
-        Self {
-            file: "kiosk.toml".into(),
-            errors,
-        }
+        Self { file: "kiosk.toml".into(), errors }
     }
 
     /// Names the file that the text came from; without it, messages say `kiosk.toml`.

@@ -28,20 +28,12 @@ impl Excerpt {
 
         // In a text with multi-line strings a line can't tell whether it is part of a secret.
         let multi_line = text.contains("\"\"\"") || text.contains("'''");
-        let shown = if multi_line {
-            None
-        } else {
-            showable(&text[line_start..line_end])
-        };
+        let shown = if multi_line { None } else { showable(&text[line_start..line_end]) };
         let excerpt = shown.filter(|shown| !shown.trim().is_empty()).map(|shown| {
             let length = shown.chars().count();
             let marked = text[start..end.min(line_end)].chars().count().max(1);
             let from = (column - 1).min(length);
-            Self {
-                line,
-                text: shown,
-                mark: from..(from + marked).min(length.max(from + 1)),
-            }
+            Self { line, text: shown, mark: from..(from + marked).min(length.max(from + 1)) }
         });
         (line, column, excerpt)
     }
@@ -57,12 +49,8 @@ impl fmt::Display for Excerpt {
 
 /// What may be shown of a line: all of it, only its key, or nothing.
 fn showable(line: &str) -> Option<String> {
-    let printable = |text: &str| -> String {
-        text.chars()
-            .take(MAX_SHOWN)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect()
-    };
+    let printable =
+        |text: &str| -> String { text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect() };
     if !hints_at_secret(line) {
         return Some(printable(line));
     }
@@ -73,22 +61,12 @@ fn showable(line: &str) -> Option<String> {
 /// Whether a key, or a line, may carry something that must not reach a journal or a screen.
 pub(super) fn hints_at_secret(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    let words = [
-        "token",
-        "secret",
-        "passw",
-        "passphrase",
-        "credential",
-        "apikey",
-        "private",
-    ];
+    let words = ["token", "secret", "passw", "passphrase", "credential", "apikey", "private"];
     // In an address, what stands before an @ or behind a ? may be one.
     let address_with_more = text.contains("://") && text.contains(['@', '?']);
     address_with_more
         || words.iter().any(|word| text.contains(word))
-        || text
-            .split(|c: char| !c.is_ascii_alphanumeric())
-            .any(|word| matches!(word, "pin" | "key" | "pwd"))
+        || text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| matches!(word, "pin" | "key" | "pwd"))
 }
 
 fn floor_char_boundary(text: &str, offset: usize) -> usize {

@@ -12,19 +12,13 @@ pub(super) fn format_of(schema: &Schema) -> Option<&str> {
 }
 
 fn alternatives(schema: &Schema) -> Option<&Vec<Schema>> {
-    schema
-        .get("anyOf")
-        .or_else(|| schema.get("oneOf"))
-        .and_then(Schema::as_array)
+    schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Schema::as_array)
 }
 
 /// The value, or what would be allowed.
 pub(super) fn leaf(value: &DeValue<'_>, schema: &Schema) -> Result<toml::Value, String> {
     if let Some(alternatives) = alternatives(schema) {
-        return alternatives
-            .iter()
-            .find_map(|schema| leaf(value, schema).ok())
-            .ok_or_else(|| describe(schema));
+        return alternatives.iter().find_map(|schema| leaf(value, schema).ok()).ok_or_else(|| describe(schema));
     }
     let refused = || describe(schema);
     let wanted = schema.get("type").and_then(Schema::as_str).unwrap_or_default();
@@ -50,11 +44,7 @@ pub(super) fn leaf(value: &DeValue<'_>, schema: &Schema) -> Result<toml::Value, 
             let inside = bound("minimum").is_none_or(|least| number >= least)
                 && bound("maximum").is_none_or(|most| number <= most)
                 && number.checked_rem(step).unwrap_or(0) == 0;
-            if inside {
-                Ok(toml::Value::Integer(number))
-            } else {
-                Err(refused())
-            }
+            if inside { Ok(toml::Value::Integer(number)) } else { Err(refused()) }
         }
         ("number", DeValue::Integer(_) | DeValue::Float(_)) => {
             let number: f64 = match value {
@@ -69,11 +59,7 @@ pub(super) fn leaf(value: &DeValue<'_>, schema: &Schema) -> Result<toml::Value, 
             let inside = number.is_finite()
                 && bound("minimum").is_none_or(|least| number >= least)
                 && bound("maximum").is_none_or(|most| number <= most);
-            if inside {
-                Ok(toml::Value::Float(number))
-            } else {
-                Err(refused())
-            }
+            if inside { Ok(toml::Value::Float(number)) } else { Err(refused()) }
         }
         _ => Err(refused()),
     }
@@ -96,9 +82,7 @@ fn check_format(format: Option<&str>, text: &str) -> Result<(), InvalidValue> {
         Some("bus") => Bus::try_from(text.to_owned()).map(drop),
         Some("ip-address") => match text.parse::<IpAddr>() {
             Ok(address) if !address.is_unspecified() && !address.is_multicast() => Ok(()),
-            _ => Err(InvalidValue(
-                "the literal address of one interface, such as \"10.20.30.40\"".into(),
-            )),
+            _ => Err(InvalidValue("the literal address of one interface, such as \"10.20.30.40\"".into())),
         },
         Some("absolute-path") if !is_absolute(text) => {
             Err(InvalidValue("an absolute path, such as \"/etc/kiosk/ca.pem\"".into()))
@@ -168,9 +152,5 @@ pub(super) fn describe_value(value: &DeValue<'_>) -> String {
 
 pub(super) fn shortened(text: &str) -> String {
     const MOST: usize = 80;
-    if text.chars().count() <= MOST {
-        text.to_owned()
-    } else {
-        text.chars().take(MOST).chain(['…']).collect()
-    }
+    if text.chars().count() <= MOST { text.to_owned() } else { text.chars().take(MOST).chain(['…']).collect() }
 }

@@ -38,23 +38,14 @@ const MAX_BYTES: usize = 64 * 1024;
 /// Everything that is wrong with the text, in the order of the lines, not only the first thing.
 pub fn parse(text: &str) -> Result<Config, ConfigErrors> {
     if text.len() > MAX_BYTES {
-        let problem = Problem::TooLarge {
-            bytes: text.len(),
-            allowed: MAX_BYTES,
-        };
-        return Err(ConfigErrors::from_findings(
-            "",
-            vec![Finding::without_place("", problem)],
-        ));
+        let problem = Problem::TooLarge { bytes: text.len(), allowed: MAX_BYTES };
+        return Err(ConfigErrors::from_findings("", vec![Finding::without_place("", problem)]));
     }
     let (document, syntax) = toml::de::DeTable::parse_recoverable(text);
     let mut findings = Findings::default();
     let table = check::table(document.get_ref(), &json_schema(), &mut findings);
     if !syntax.is_empty() {
-        return Err(ConfigErrors::from_findings(
-            text,
-            with_syntax_errors(text, syntax, findings),
-        ));
+        return Err(ConfigErrors::from_findings(text, with_syntax_errors(text, syntax, findings)));
     }
     match serde::Deserialize::deserialize(toml::Value::Table(table)) {
         Ok(config) => {
@@ -64,9 +55,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigErrors> {
             }
         }
         // The schema allows what the structs refuse; the property tests look for such a gap.
-        Err(error) => findings
-            .list
-            .push(Finding::without_place("", Problem::Rule(error.message().to_owned()))),
+        Err(error) => findings.list.push(Finding::without_place("", Problem::Rule(error.message().to_owned()))),
     }
     Err(ConfigErrors::from_findings(text, findings.list))
 }
@@ -82,11 +71,7 @@ fn with_syntax_errors(text: &str, syntax: Vec<toml::de::Error>, findings: Findin
             problem: Problem::Syntax(error.message().replace('\n', "; ")),
         })
         .collect();
-    let first_broken = broken
-        .iter()
-        .filter_map(|f| f.span.as_ref())
-        .map(|span| line_of(span.start))
-        .min();
+    let first_broken = broken.iter().filter_map(|f| f.span.as_ref()).map(|span| line_of(span.start)).min();
     let unaffected = findings.list.into_iter().filter(|finding| {
         let line = finding.span.as_ref().map(|span| line_of(span.start));
         !matches!(finding.problem, Problem::Missing { .. }) && line < first_broken

@@ -8,13 +8,7 @@ use super::schema::{CameraSource, Config};
 
 /// Adds a finding for every broken rule whose keys are sound.
 pub(super) fn check(config: &Config, findings: &mut Findings) {
-    let Config {
-        camera,
-        video,
-        janus,
-        ice,
-        ..
-    } = config;
+    let Config { camera, video, janus, ice, .. } = config;
     let (least, start, most) = (video.min_bitrate_kbps, video.bitrate_kbps, video.max_bitrate_kbps);
 
     require(
@@ -23,45 +17,23 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         &["camera.source", "camera.file"],
         || "source = \"file\" plays a recording, and there is none; write `file = \"/path/of/a/recording.mp4\"`".into(),
     );
-    require(
-        findings,
-        start >= least,
-        &["video.bitrate_kbps", "video.min_bitrate_kbps"],
-        || {
-            format!(
-                "bitrate_kbps, {}, is less than min_bitrate_kbps, {}; raise the one or lower the other",
-                start.0, least.0
-            )
-        },
-    );
-    require(
-        findings,
-        start <= most,
-        &["video.bitrate_kbps", "video.max_bitrate_kbps"],
-        || {
-            format!(
-                "bitrate_kbps, {}, is more than max_bitrate_kbps, {}; lower the one or raise the other",
-                start.0, most.0
-            )
-        },
-    );
+    require(findings, start >= least, &["video.bitrate_kbps", "video.min_bitrate_kbps"], || {
+        format!(
+            "bitrate_kbps, {}, is less than min_bitrate_kbps, {}; raise the one or lower the other",
+            start.0, least.0
+        )
+    });
+    require(findings, start <= most, &["video.bitrate_kbps", "video.max_bitrate_kbps"], || {
+        format!(
+            "bitrate_kbps, {}, is more than max_bitrate_kbps, {}; lower the one or raise the other",
+            start.0, most.0
+        )
+    });
     if let Some(local) = ice.local_address {
-        let elsewhere = janus
-            .url
-            .host()
-            .parse::<IpAddr>()
-            .is_ok_and(|remote| !remote.is_loopback());
-        require(
-            findings,
-            !(local.is_loopback() && elsewhere),
-            &["ice.local_address", "janus.url"],
-            || {
-                format!(
-                    "{local} is this machine itself, from where there is no way to {}",
-                    janus.url.host()
-                )
-            },
-        );
+        let elsewhere = janus.url.host().parse::<IpAddr>().is_ok_and(|remote| !remote.is_loopback());
+        require(findings, !(local.is_loopback() && elsewhere), &["ice.local_address", "janus.url"], || {
+            format!("{local} is this machine itself, from where there is no way to {}", janus.url.host())
+        });
     }
 }
 
@@ -70,15 +42,8 @@ fn require(findings: &mut Findings, holds: bool, keys: &[&str], says: impl FnOnc
     if holds || keys.iter().any(|key| findings.unsound.contains(*key)) {
         return;
     }
-    let here = keys
-        .iter()
-        .find(|key| findings.places.contains_key(**key))
-        .or(keys.first());
+    let here = keys.iter().find(|key| findings.places.contains_key(**key)).or(keys.first());
     let Some(key) = here else { return };
     let span = findings.places.get(*key).cloned();
-    findings.list.push(Finding {
-        key: (*key).into(),
-        span,
-        problem: Problem::Rule(says()),
-    });
+    findings.list.push(Finding { key: (*key).into(), span, problem: Problem::Rule(says()) });
 }

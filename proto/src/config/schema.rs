@@ -283,9 +283,7 @@ pub struct Display {
 
 impl Default for Display {
     fn default() -> Self {
-        Self {
-            sink: DisplaySink::Auto,
-        }
+        Self { sink: DisplaySink::Auto }
     }
 }
 
@@ -338,10 +336,7 @@ fn plain(schema: &mut serde_json::Value) {
                 let only = only.clone();
                 map.insert("type".into(), only);
             }
-            if matches!(
-                map.get("format").and_then(|f| f.as_str()),
-                Some("uint32" | "uint64" | "double")
-            ) {
+            if matches!(map.get("format").and_then(|f| f.as_str()), Some("uint32" | "uint64" | "double")) {
                 map.remove("format");
             }
             if map.get("default").is_some_and(serde_json::Value::is_object) {

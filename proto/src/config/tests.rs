@@ -25,14 +25,7 @@ fn with(section: &str, lines: &str) -> String {
 fn three_keys_are_enough_and_the_rest_has_the_documented_defaults() {
     let config = parse(MINIMAL).unwrap();
     assert_eq!(config.kiosk.id.as_str(), "demo-1");
-    assert_eq!(
-        (
-            config.camera.width,
-            config.camera.height,
-            config.camera.frames_per_second
-        ),
-        (1280, 720, 30)
-    );
+    assert_eq!((config.camera.width, config.camera.height, config.camera.frames_per_second), (1280, 720, 30));
     assert_eq!(config.video.bitrate_kbps, Kbps(1000));
     assert_eq!(config.video.keyframe_min_interval_ms, 500);
     assert_eq!(config.janus.keepalive_s, 25);
@@ -106,10 +99,7 @@ bus = "tcp:host=10.0.0.1"
 fn missing_keys() {
     insta::assert_snapshot!("empty", errors(""));
     insta::assert_snapshot!("in_a_section", errors("[kiosk]\n[janus]\nroom = 5\n"));
-    insta::assert_snapshot!(
-        "section_is_not_one",
-        errors("kiosk = \"demo-1\"\n[[janus]]\nroom = 5\n")
-    );
+    insta::assert_snapshot!("section_is_not_one", errors("kiosk = \"demo-1\"\n[[janus]]\nroom = 5\n"));
 }
 
 #[test]
@@ -158,11 +148,7 @@ fn addresses_of_janus() {
     ] {
         assert!(url(bad).is_err(), "{bad}");
     }
-    insta::assert_snapshot!(
-        url("ws://janus.bank.example:8188/")
-            .unwrap_err()
-            .in_file("/etc/kiosk/kiosk.toml")
-    );
+    insta::assert_snapshot!(url("ws://janus.bank.example:8188/").unwrap_err().in_file("/etc/kiosk/kiosk.toml"));
 }
 
 #[test]
@@ -170,35 +156,21 @@ fn a_port_range_holds_its_ends_and_nothing_outside() {
     let range = PortRange::try_from("40000-40009".to_owned()).unwrap();
     let inside: Vec<bool> = [39_999, 40_000, 40_009, 40_010].map(|port| range.contains(port)).into();
     assert_eq!(inside, [false, true, true, false]);
-    for bad in [
-        "40000",
-        "40000-",
-        "-1",
-        "0-5",
-        "5-5",
-        "40000-70000",
-        "+5-9",
-        "1-2-3",
-        "40000 - 40009",
-    ] {
+    for bad in ["40000", "40000-", "-1", "0-5", "5-5", "40000-70000", "+5-9", "1-2-3", "40000 - 40009"] {
         assert!(PortRange::try_from(bad.to_owned()).is_err(), "{bad}");
     }
 }
 
 #[test]
 fn text_that_is_not_toml() {
-    insta::assert_snapshot!(errors(
-        "[kiosk]\nid = \"demo-1\nname = \"x\"\n[janus\nroom = 10 01\nroom = 3\n"
-    ));
+    insta::assert_snapshot!(errors("[kiosk]\nid = \"demo-1\nname = \"x\"\n[janus\nroom = 10 01\nroom = 3\n"));
 }
 
 #[test]
 fn no_secret_is_printed() {
     let text = format!(
         "{}[camera]\npassword = \"s3cr3t-a\"\n",
-        MINIMAL
-            .replace("wss://", "wss://agent:s3cr3t-b@")
-            .replace("room = 1001", "room = 0\npin_file = \"s3cr3t-c\"")
+        MINIMAL.replace("wss://", "wss://agent:s3cr3t-b@").replace("room = 1001", "room = 0\npin_file = \"s3cr3t-c\"")
     ) + "token = s3cr3t-d\n";
     insta::assert_snapshot!(errors(&text));
     assert!(!errors(&text).contains("s3cr3t"));
@@ -223,10 +195,7 @@ fn each_key(visit: impl Fn(&str, &serde_json::Value)) {
 #[test]
 fn every_default_and_example_of_the_schema_is_allowed_by_it() {
     each_key(|key, schema| {
-        let values = schema
-            .get("default")
-            .into_iter()
-            .chain(schema.get("examples").and_then(|e| e.get(0)));
+        let values = schema.get("default").into_iter().chain(schema.get("examples").and_then(|e| e.get(0)));
         for value in values {
             let text = value.to_string();
             let value = toml::de::DeValue::parse(&text).unwrap();

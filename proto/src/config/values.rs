@@ -108,10 +108,7 @@ impl TryFrom<String> for JanusUrl {
         if authority.contains('@') {
             return invalid("an address without a user and password; tokens go into janus.token_file");
         }
-        if !path
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'\\'))
-        {
+        if !path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'\\')) {
             return invalid("a path without query, fragment and spaces; tokens go into janus.token_file");
         }
         let (host, port) = split_port(authority).ok_or_else(|| InvalidValue(FORM.into()))?;
@@ -131,12 +128,7 @@ impl TryFrom<String> for JanusUrl {
                 "wss:// (ws:// is not encrypted, and only allowed to this machine: localhost, 127.0.0.1, [::1])",
             );
         }
-        Ok(Self {
-            tls,
-            host: host.to_ascii_lowercase(),
-            port,
-            path: path.into(),
-        })
+        Ok(Self { tls, host: host.to_ascii_lowercase(), port, path: path.into() })
     }
 }
 
@@ -175,10 +167,7 @@ fn is_host(host: &str) -> bool {
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     // A name whose last label is a number is a mistyped IPv4 address.
-    let numeric_end = host
-        .rsplit('.')
-        .next()
-        .is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
+    let numeric_end = host.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
     host.len() <= 253 && host.split('.').all(label) && !numeric_end
 }
 
@@ -214,10 +203,7 @@ impl PortRange {
 
 impl Default for PortRange {
     fn default() -> Self {
-        Self {
-            first: 40_000,
-            last: 40_099,
-        }
+        Self { first: 40_000, last: 40_099 }
     }
 }
 

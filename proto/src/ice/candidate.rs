@@ -92,10 +92,7 @@ pub enum CandidateError {
 
 fn number<T: FromStr>(field: &'static str, text: Option<&str>) -> Result<T, CandidateError> {
     let text = text.ok_or(CandidateError::Missing(field))?;
-    text.parse().map_err(|_| CandidateError::Invalid {
-        field,
-        found: text.to_owned(),
-    })
+    text.parse().map_err(|_| CandidateError::Invalid { field, found: text.to_owned() })
 }
 
 impl FromStr for Candidate {
@@ -108,9 +105,7 @@ impl FromStr for Candidate {
         }
         let line = line.trim();
         let line = line.strip_prefix("a=").unwrap_or(line);
-        let body = line
-            .strip_prefix("candidate:")
-            .ok_or(CandidateError::Missing("candidate: prefix"))?;
+        let body = line.strip_prefix("candidate:").ok_or(CandidateError::Missing("candidate: prefix"))?;
         let mut words = body.split_ascii_whitespace();
         let foundation = words.next().ok_or(CandidateError::Missing("foundation"))?.to_owned();
         let component = number("component", words.next())?;
@@ -118,10 +113,7 @@ impl FromStr for Candidate {
             word if word.eq_ignore_ascii_case("udp") => Transport::Udp,
             word if word.eq_ignore_ascii_case("tcp") => Transport::Tcp,
             word => {
-                return Err(CandidateError::Invalid {
-                    field: "transport",
-                    found: word.to_owned(),
-                });
+                return Err(CandidateError::Invalid { field: "transport", found: word.to_owned() });
             }
         };
         let priority = number("priority", words.next())?;
@@ -136,10 +128,7 @@ impl FromStr for Candidate {
             "prflx" => CandidateKind::PeerReflexive,
             "relay" => CandidateKind::Relayed,
             word => {
-                return Err(CandidateError::Invalid {
-                    field: "type",
-                    found: word.to_owned(),
-                });
+                return Err(CandidateError::Invalid { field: "type", found: word.to_owned() });
             }
         };
         let mut tcp_type = None;
@@ -151,24 +140,12 @@ impl FromStr for Candidate {
                     "passive" => TcpType::Passive,
                     "so" => TcpType::SimultaneousOpen,
                     _ => {
-                        return Err(CandidateError::Invalid {
-                            field: "tcptype",
-                            found: value.to_owned(),
-                        });
+                        return Err(CandidateError::Invalid { field: "tcptype", found: value.to_owned() });
                     }
                 });
             }
         }
-        Ok(Self {
-            foundation,
-            component,
-            transport,
-            priority,
-            address,
-            port,
-            kind,
-            tcp_type,
-        })
+        Ok(Self { foundation, component, transport, priority, address, port, kind, tcp_type })
     }
 }
 
@@ -205,34 +182,21 @@ mod tests {
 
     #[test]
     fn reads_what_libnice_and_janus_write() {
-        let active: Candidate = "candidate:5 1 TCP 1010827775 192.0.2.4 9 typ host tcptype active"
-            .parse()
-            .unwrap();
-        assert_eq!(
-            (active.transport, active.tcp_type),
-            (Transport::Tcp, Some(TcpType::Active))
-        );
-        let passive: Candidate = "a=candidate:2 1 tcp 1015022079 2001:db8::7 40003 typ host tcptype passive"
-            .parse()
-            .unwrap();
+        let active: Candidate = "candidate:5 1 TCP 1010827775 192.0.2.4 9 typ host tcptype active".parse().unwrap();
+        assert_eq!((active.transport, active.tcp_type), (Transport::Tcp, Some(TcpType::Active)));
+        let passive: Candidate =
+            "a=candidate:2 1 tcp 1015022079 2001:db8::7 40003 typ host tcptype passive".parse().unwrap();
         assert_eq!((passive.port, passive.tcp_type), (40003, Some(TcpType::Passive)));
-        let relayed: Candidate = "candidate:7 1 UDP 5 198.51.100.1 3478 typ relay raddr 0.0.0.0 rport 0 generation 0"
-            .parse()
-            .unwrap();
+        let relayed: Candidate =
+            "candidate:7 1 UDP 5 198.51.100.1 3478 typ relay raddr 0.0.0.0 rport 0 generation 0".parse().unwrap();
         assert_eq!(relayed.kind, CandidateKind::Relayed);
     }
 
     #[test]
     fn names_the_field_that_is_wrong() {
         let text = |line: &str| line.parse::<Candidate>().unwrap_err().to_string();
-        assert_eq!(
-            text("candidate:1 1 SCTP 5 192.0.2.1 9 typ host"),
-            "the candidate's transport is \"SCTP\""
-        );
-        assert_eq!(
-            text("candidate:1 1 UDP 5 192.0.2.1 70000 typ host"),
-            "the candidate's port is \"70000\""
-        );
+        assert_eq!(text("candidate:1 1 SCTP 5 192.0.2.1 9 typ host"), "the candidate's transport is \"SCTP\"");
+        assert_eq!(text("candidate:1 1 UDP 5 192.0.2.1 70000 typ host"), "the candidate's port is \"70000\"");
         assert_eq!(text("candidate:1 1 UDP 5 192.0.2.1"), "the candidate has no port");
         assert_eq!(text(&"x".repeat(600)), "the candidate has 600 bytes; 512 are allowed");
     }

@@ -121,9 +121,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     pub(in crate::ice) fn policy() -> TcpOnlyPolicy {
-        TcpOnlyPolicy {
-            media_ports: PortRange::try_from("40000-40099".to_owned()).unwrap(),
-        }
+        TcpOnlyPolicy { media_ports: PortRange::try_from("40000-40099".to_owned()).unwrap() }
     }
 
     #[test]
@@ -131,36 +129,18 @@ pub(super) mod tests {
         let out = |line: &str| policy().judge(Direction::Outgoing, 0, line);
         assert!(out("candidate:1 1 TCP 1 192.0.2.4 9 typ host tcptype active").is_ok());
         assert_eq!(out("candidate:1 1 UDP 1 192.0.2.4 5000 typ host"), Err(Rejection::Udp));
-        assert_eq!(
-            out("candidate:1 1 TCP 1 192.0.2.4 5000 typ host tcptype passive"),
-            Err(Rejection::WouldListen)
-        );
-        assert_eq!(
-            out("candidate:1 1 TCP 1 192.0.2.4 5000 typ host tcptype so"),
-            Err(Rejection::WouldListen)
-        );
-        assert_eq!(
-            out("candidate:1 2 TCP 1 192.0.2.4 9 typ host tcptype active"),
-            Err(Rejection::Component(2))
-        );
+        assert_eq!(out("candidate:1 1 TCP 1 192.0.2.4 5000 typ host tcptype passive"), Err(Rejection::WouldListen));
+        assert_eq!(out("candidate:1 1 TCP 1 192.0.2.4 5000 typ host tcptype so"), Err(Rejection::WouldListen));
+        assert_eq!(out("candidate:1 2 TCP 1 192.0.2.4 9 typ host tcptype active"), Err(Rejection::Component(2)));
     }
 
     #[test]
     fn only_what_listens_in_the_range_enters() {
         let enter = |line: &str| policy().judge(Direction::Incoming, 0, line);
         assert!(enter("candidate:1 1 tcp 1 192.0.2.1 40099 typ host tcptype passive").is_ok());
-        assert_eq!(
-            enter("candidate:1 1 udp 1 192.0.2.1 40000 typ host"),
-            Err(Rejection::Udp)
-        );
-        assert_eq!(
-            enter("candidate:1 1 tcp 1 192.0.2.1 40000 typ host"),
-            Err(Rejection::NoTcpType)
-        );
-        assert_eq!(
-            enter("candidate:1 1 tcp 1 192.0.2.1 9 typ host tcptype active"),
-            Err(Rejection::NotListening)
-        );
+        assert_eq!(enter("candidate:1 1 udp 1 192.0.2.1 40000 typ host"), Err(Rejection::Udp));
+        assert_eq!(enter("candidate:1 1 tcp 1 192.0.2.1 40000 typ host"), Err(Rejection::NoTcpType));
+        assert_eq!(enter("candidate:1 1 tcp 1 192.0.2.1 9 typ host tcptype active"), Err(Rejection::NotListening));
         assert_eq!(
             enter("candidate:1 1 tcp 1 192.0.2.1 40100 typ host tcptype passive"),
             Err(Rejection::PortOutsideRange(40100))

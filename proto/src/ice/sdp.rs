@@ -76,12 +76,7 @@ impl TcpOnlySdp {
         if !sdp.starts_with("v=0") {
             return Err(SdpError::NoVersion);
         }
-        let mut out = Self {
-            text: String::with_capacity(sdp.len()),
-            kept: 0,
-            rejected: Vec::new(),
-            media: Vec::new(),
-        };
+        let mut out = Self { text: String::with_capacity(sdp.len()), kept: 0, rejected: Vec::new(), media: Vec::new() };
         for (index, line) in sdp.lines().enumerate() {
             if line.is_empty() {
                 continue;
@@ -108,11 +103,7 @@ impl TcpOnlySdp {
             out.text.push_str(line);
             out.text.push_str("\r\n");
         }
-        if out.media.is_empty() {
-            Err(SdpError::NoMedia)
-        } else {
-            Ok(out)
-        }
+        if out.media.is_empty() { Err(SdpError::NoMedia) } else { Ok(out) }
     }
 
     fn open_section(&mut self, line: &str) -> Result<(), SdpError> {
@@ -126,11 +117,7 @@ impl TcpOnlySdp {
             _ => MediaKind::Other,
         };
         let rejected = words.next() == Some("0");
-        self.media.push(MediaSection {
-            kind,
-            rejected,
-            codecs: Vec::new(),
-        });
+        self.media.push(MediaSection { kind, rejected, codecs: Vec::new() });
         Ok(())
     }
 
@@ -202,17 +189,9 @@ mod tests {
     #[test]
     fn a_room_that_refuses_the_video_is_seen() {
         let refused = ANSWER.replace("m=video 9", "m=video 0");
-        assert!(
-            !TcpOnlySdp::filter(&policy(), Direction::Incoming, &refused)
-                .unwrap()
-                .accepts_h264()
-        );
+        assert!(!TcpOnlySdp::filter(&policy(), Direction::Incoming, &refused).unwrap().accepts_h264());
         let vp8 = ANSWER.replace("H264", "VP8");
-        assert!(
-            !TcpOnlySdp::filter(&policy(), Direction::Incoming, &vp8)
-                .unwrap()
-                .accepts_h264()
-        );
+        assert!(!TcpOnlySdp::filter(&policy(), Direction::Incoming, &vp8).unwrap().accepts_h264());
     }
 
     #[test]
@@ -221,10 +200,7 @@ mod tests {
         assert_eq!(refused("hello"), SdpError::NoVersion);
         assert_eq!(refused("v=0\r\n"), SdpError::NoMedia);
         assert_eq!(refused("v=0\r\nnonsense\r\n"), SdpError::BadLine { line: 2 });
-        assert_eq!(
-            refused(&format!("v=0\r\n{}", "m=audio 9 x 0\r\n".repeat(9))),
-            SdpError::TooManyMedia
-        );
+        assert_eq!(refused(&format!("v=0\r\n{}", "m=audio 9 x 0\r\n".repeat(9))), SdpError::TooManyMedia);
         assert_eq!(refused(&"v".repeat(70_000)), SdpError::TooLong(70_000));
     }
 

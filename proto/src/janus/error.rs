@@ -23,11 +23,7 @@ impl JanusError {
     /// What the operator can do, in one sentence.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
-        if self.plugin {
-            self.plugin_remedy()
-        } else {
-            self.core_remedy()
-        }
+        if self.plugin { self.plugin_remedy() } else { self.core_remedy() }
     }
 
     /// A short name for the fault that this error is to the kiosk's operator.
@@ -78,11 +74,7 @@ mod tests {
 
     #[test]
     fn the_same_code_differs_between_core_and_plugin() {
-        let error = |code, plugin| JanusError {
-            code,
-            reason: "r".to_owned(),
-            plugin,
-        };
+        let error = |code, plugin| JanusError { code, reason: "r".to_owned(), plugin };
         assert_eq!(error(432, true).fault_code(), "room-full");
         assert_eq!(error(432, false).fault_code(), "server-refused");
         assert_eq!(error(403, false).fault_code(), "token-refused");

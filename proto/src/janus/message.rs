@@ -139,26 +139,13 @@ impl Message {
             return Err(MessageError::TooLong(text.len()));
         }
         let value: Value = serde_json::from_str(text).map_err(|error| MessageError::NotJson(error.to_string()))?;
-        let kind = value["janus"].as_str().ok_or(MessageError::Field {
-            kind: String::new(),
-            field: "janus",
-        })?;
-        let missing = |field| MessageError::Field {
-            kind: kind.to_owned(),
-            field,
-        };
+        let kind = value["janus"].as_str().ok_or(MessageError::Field { kind: String::new(), field: "janus" })?;
+        let missing = |field| MessageError::Field { kind: kind.to_owned(), field };
         let transaction = value["transaction"].as_str().map(str::to_owned);
         let sender = || value["sender"].as_u64().map(HandleId).ok_or_else(|| missing("sender"));
-        let session = || {
-            value["session_id"]
-                .as_u64()
-                .map(SessionId)
-                .ok_or_else(|| missing("session_id"))
-        };
+        let session = || value["session_id"].as_u64().map(SessionId).ok_or_else(|| missing("session_id"));
         Ok(match kind {
-            "ack" => Self::Ack {
-                transaction: transaction.ok_or_else(|| missing("transaction"))?,
-            },
+            "ack" => Self::Ack { transaction: transaction.ok_or_else(|| missing("transaction"))? },
             "success" => Self::Success {
                 transaction: transaction.ok_or_else(|| missing("transaction"))?,
                 id: value["data"]["id"].as_u64(),
@@ -183,20 +170,14 @@ impl Message {
                 kind: value["type"].as_str().unwrap_or_default().to_owned(),
                 receiving: value["receiving"].as_bool().unwrap_or(false),
             },
-            "hangup" => Self::Hangup(
-                sender()?,
-                value["reason"].as_str().unwrap_or("no reason given").to_owned(),
-            ),
+            "hangup" => Self::Hangup(sender()?, value["reason"].as_str().unwrap_or("no reason given").to_owned()),
             "detached" => Self::Detached(sender()?),
             "timeout" => Self::Timeout(session()?),
             "claimed" => Self::Claimed(session()?),
             "trickle" => {
                 let candidate = &value["candidate"];
                 let line = candidate["candidate"].as_str().filter(|line| !line.is_empty());
-                let mline = candidate["sdpMLineIndex"]
-                    .as_u64()
-                    .and_then(|n| u32::try_from(n).ok())
-                    .unwrap_or(0);
+                let mline = candidate["sdpMLineIndex"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
                 Self::Trickle(sender()?, line.map(|line| (mline, line.to_owned())))
             }
             other => Self::Other(other.to_owned()),
@@ -206,11 +187,7 @@ impl Message {
 
 fn error(value: &Value, code: &str, reason: &str, plugin: bool) -> Option<JanusError> {
     let code = u16::try_from(value[code].as_u64()?).ok()?;
-    Some(JanusError {
-        code,
-        reason: value[reason].as_str().unwrap_or_default().to_owned(),
-        plugin,
-    })
+    Some(JanusError { code, reason: value[reason].as_str().unwrap_or_default().to_owned(), plugin })
 }
 
 fn room_event(plugindata: &Value) -> Option<RoomEvent> {
@@ -239,18 +216,12 @@ fn event(data: &Value) -> RoomEvent {
         match &data[key] {
             Value::String(word) if word == "ok" => return RoomEvent::SelfGone,
             Value::Number(feed) => {
-                return feed
-                    .as_u64()
-                    .map_or(RoomEvent::Other, |feed| RoomEvent::Gone(FeedId(feed)));
+                return feed.as_u64().map_or(RoomEvent::Other, |feed| RoomEvent::Gone(FeedId(feed)));
             }
             _ => {}
         }
     }
-    if data["configured"] == "ok" || data["started"] == "ok" {
-        RoomEvent::Configured
-    } else {
-        RoomEvent::Other
-    }
+    if data["configured"] == "ok" || data["started"] == "ok" { RoomEvent::Configured } else { RoomEvent::Other }
 }
 
 fn participants(list: &Value, publishing: bool) -> Vec<Participant> {
@@ -284,11 +255,7 @@ mod tests {
 
     #[test]
     fn reads_the_room() {
-        let agent = Participant {
-            feed: FeedId(5),
-            display: "agent/kim".to_owned(),
-            publishing: true,
-        };
+        let agent = Participant { feed: FeedId(5), display: "agent/kim".to_owned(), publishing: true };
         assert_eq!(
             plugin(r#"{"videoroom":"joined","room":1,"publishers":[{"id":5,"display":"agent/kim"}]}"#),
             RoomEvent::Joined(vec![agent.clone()])
@@ -297,22 +264,10 @@ mod tests {
             plugin(r#"{"videoroom":"event","publishers":[{"id":5,"display":"agent/kim"}]}"#),
             RoomEvent::Publishers(vec![agent])
         );
-        assert_eq!(
-            plugin(r#"{"videoroom":"event","unpublished":5}"#),
-            RoomEvent::Gone(FeedId(5))
-        );
-        assert_eq!(
-            plugin(r#"{"videoroom":"event","leaving":5}"#),
-            RoomEvent::Gone(FeedId(5))
-        );
-        assert_eq!(
-            plugin(r#"{"videoroom":"event","leaving":"ok","reason":"kicked"}"#),
-            RoomEvent::SelfGone
-        );
-        assert_eq!(
-            plugin(r#"{"videoroom":"event","configured":"ok"}"#),
-            RoomEvent::Configured
-        );
+        assert_eq!(plugin(r#"{"videoroom":"event","unpublished":5}"#), RoomEvent::Gone(FeedId(5)));
+        assert_eq!(plugin(r#"{"videoroom":"event","leaving":5}"#), RoomEvent::Gone(FeedId(5)));
+        assert_eq!(plugin(r#"{"videoroom":"event","leaving":"ok","reason":"kicked"}"#), RoomEvent::SelfGone);
+        assert_eq!(plugin(r#"{"videoroom":"event","configured":"ok"}"#), RoomEvent::Configured);
         let RoomEvent::Error(error) = plugin(r#"{"videoroom":"event","error_code":432,"error":"full"}"#) else {
             panic!("not an error")
         };
@@ -321,19 +276,10 @@ mod tests {
 
     #[test]
     fn a_message_without_what_it_needs_is_an_error() {
-        assert!(matches!(
-            Message::parse("{}"),
-            Err(MessageError::Field { field: "janus", .. })
-        ));
-        assert!(matches!(
-            Message::parse(r#"{"janus":"webrtcup"}"#),
-            Err(MessageError::Field { field: "sender", .. })
-        ));
+        assert!(matches!(Message::parse("{}"), Err(MessageError::Field { field: "janus", .. })));
+        assert!(matches!(Message::parse(r#"{"janus":"webrtcup"}"#), Err(MessageError::Field { field: "sender", .. })));
         assert!(matches!(Message::parse("["), Err(MessageError::NotJson(_))));
-        assert!(matches!(
-            Message::parse(&" ".repeat(300_000)),
-            Err(MessageError::TooLong(300_000))
-        ));
+        assert!(matches!(Message::parse(&" ".repeat(300_000)), Err(MessageError::TooLong(300_000))));
     }
 
     fn any_json() -> impl Strategy<Value = Value> {

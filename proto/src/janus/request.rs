@@ -88,13 +88,7 @@ impl Request {
             Self::Detach(session, handle) => {
                 json!({"janus": "detach", "session_id": session.0, "handle_id": handle.0})
             }
-            Self::Join {
-                at,
-                room,
-                display,
-                pin,
-                token,
-            } => message(
+            Self::Join { at, room, display, pin, token } => message(
                 *at,
                 with_secrets(
                     json!({"request": "join", "ptype": "publisher", "room": room, "display": display}),
@@ -105,13 +99,7 @@ impl Request {
             ),
             Self::Publish(at, offer) => message(*at, json!({"request": "publish"}), Some(("offer", offer))),
             Self::Participants(at, room) => message(*at, json!({"request": "listparticipants", "room": room}), None),
-            Self::Subscribe {
-                at,
-                room,
-                feed,
-                pin,
-                token,
-            } => message(
+            Self::Subscribe { at, room, feed, pin, token } => message(
                 *at,
                 with_secrets(
                     json!({"request": "join", "ptype": "subscriber", "room": room, "streams": [{"feed": feed.0}]}),
@@ -121,10 +109,9 @@ impl Request {
                 None,
             ),
             Self::Start(at, answer) => message(*at, json!({"request": "start"}), Some(("answer", answer))),
-            Self::Trickle(at, candidate) => trickle(
-                *at,
-                json!({"candidate": candidate.line(), "sdpMLineIndex": candidate.mline()}),
-            ),
+            Self::Trickle(at, candidate) => {
+                trickle(*at, json!({"candidate": candidate.line(), "sdpMLineIndex": candidate.mline()}))
+            }
             Self::TrickleCompleted(at) => trickle(*at, json!({"completed": true})),
         };
         match value {
