@@ -219,7 +219,7 @@ fn setup_script(root: Option<&Path>) -> String {
         }
         for path in outside_paths() {
             let inside = format!("{}{}", root.display(), path.display());
-            let _ = writeln!(script, "mkdir -p '{inside}'; mount --bind '{}' '{inside}'", path.display());
+            let _ = writeln!(script, "mkdir -p '{inside}'; mount --rbind '{}' '{inside}'", path.display());
         }
     }
     script.push_str("echo ready; exec cat\n");
