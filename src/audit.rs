@@ -23,6 +23,7 @@ pub struct Audit(Arc<Mutex<Shared>>);
 #[derive(Debug, Default)]
 struct Shared {
     pairs: Vec<SelectedPair>,
+    media_ports: PortRange,
     figures: SocketFigures,
     descriptors: u64,
 }
@@ -37,9 +38,10 @@ impl Audit {
         self.shared().figures = SocketFigures::default();
     }
 
-    /// The pairs that carry media now.
-    pub fn pairs(&self, pairs: Vec<SelectedPair>) {
-        self.shared().pairs = pairs;
+    /// The pairs that carry media now, and the ports that they may use.
+    pub fn pairs(&self, pairs: Vec<SelectedPair>, media_ports: PortRange) {
+        let mut shared = self.shared();
+        (shared.pairs, shared.media_ports) = (pairs, media_ports);
     }
 
     /// What was seen since the call began.
@@ -53,7 +55,7 @@ impl Audit {
     }
 
     /// Looks until the daemon ends. The same violation is reported once, until it is gone.
-    pub async fn run(self, events: Events, media_ports: PortRange, pulse: Pulse) {
+    pub async fn run(self, events: Events, pulse: Pulse) {
         let mut every = tokio::time::interval(INTERVAL);
         let mut reported = String::new();
         loop {
@@ -70,7 +72,7 @@ impl Audit {
                 let mut shared = self.shared();
                 shared.descriptors = descriptors;
                 audit::count(&sockets, &mut shared.figures);
-                audit::judge(&sockets, &shared.pairs, media_ports)
+                audit::judge(&sockets, &shared.pairs, shared.media_ports)
             };
             let evidence = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             if evidence != reported && !evidence.is_empty() {

@@ -153,10 +153,7 @@ impl Engine {
                 self.happened(Event::End("asked to end")).await;
                 self.answer_ended();
             }
-            News::Reconfigured(config) => {
-                info!("the new configuration takes effect with the next call");
-                self.config = *config;
-            }
+            News::Reconfigured(config) => self.reconfigure(*config),
             News::Socket(number, event) => {
                 if self.socket.as_ref().is_some_and(|socket| socket.number() == number) {
                     self.happened(event).await;
@@ -164,6 +161,19 @@ impl Engine {
             }
             News::Happened(event) => self.happened(event).await,
         }
+    }
+
+    /// The bitrate changes at once, everything else with the next call.
+    fn reconfigure(&mut self, config: Config) {
+        let bitrate = config.video.bitrate_kbps;
+        if let Some(publisher) = self.publisher.as_ref().filter(|_| bitrate != self.config.video.bitrate_kbps) {
+            match publisher.set_bitrate(u64::from(bitrate.bits_per_second())) {
+                Ok(()) => info!(%bitrate, "the encoder has a new bitrate"),
+                Err(error) => warn!("the encoder keeps its bitrate: {error}"),
+            }
+        }
+        info!("the new configuration takes effect with the next call");
+        self.config = config;
     }
 
     fn answer_ended(&mut self) {
@@ -346,7 +356,7 @@ impl Engine {
                 warn!("a connection does not close; it is left behind");
             }
         }
-        self.audit.pairs(Vec::new());
+        self.audit.pairs(Vec::new(), self.settings.policy.media_ports);
     }
 
     fn reached(&mut self, milestone: Milestone) {

@@ -40,7 +40,6 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
 async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
     let (events, inbox) = Events::channel();
     let (audit, pulse) = (Audit::default(), Pulse::new());
-    let media_ports = config.janus.media_ports;
     let bus = config.control.bus.clone();
     info!(version = env!("CARGO_PKG_VERSION"), "kioskd starts");
     // Tried now, so that the first call need not wait for it; without an encoder the daemon stays up, and the call says so.
@@ -51,7 +50,7 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
     }
     let (engine, view) = Engine::new(config, events.clone(), audit.clone(), pulse.clone());
     tokio::spawn(engine.run(inbox));
-    tokio::spawn(audit.run(events.clone(), media_ports, pulse.clone()));
+    tokio::spawn(audit.run(events.clone(), pulse.clone()));
     let _connection = control::serve(&bus, events.clone(), view)
         .await
         .context("D-Bus can't be used: is it running, and is config/dbus/org.branchkiosk.Kiosk1.conf installed?")?;

@@ -17,11 +17,11 @@ pub fn encoders() -> anyhow::Result<()> {
     let mut chosen = None;
     for spec in ENCODERS {
         let trial = try_one(spec);
-        let text = match &trial.outcome {
+        let text = match &trial {
             Ok(working) => format!("works: {}, {} ms for the trial", working.profile, working.took.as_millis()),
             Err(reason) => format!("not used: {reason}"),
         };
-        if trial.outcome.is_ok() && chosen.is_none() {
+        if trial.is_ok() && chosen.is_none() {
             chosen = Some(spec.element);
         }
         println!("{:<14} {:<40} {text}", spec.element, spec.platform);

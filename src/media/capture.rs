@@ -75,14 +75,13 @@ fn run(config: &Config, inlet: &Inlet, report: &Report, stopped: &mpsc::Receiver
             continue;
         };
         match message.view() {
-            gst::MessageView::Eos(_) => {
+            gst::MessageView::Eos(_)
                 // A recording starts over.
                 if pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, gst::ClockTime::ZERO).is_err()
-                {
+                => {
                     report.event(Event::Error("the recording can't be played again".to_owned()));
                     break;
                 }
-            }
             gst::MessageView::Error(error) => {
                 report.event(Event::Error(explain(error)));
                 break;

@@ -31,15 +31,6 @@ pub enum NoEncoder {
     NoneWorks(String),
 }
 
-/// How one encoder did.
-#[derive(Debug)]
-pub struct Trial {
-    /// The row of the table.
-    pub spec: &'static EncoderSpec,
-    /// Profile and time of the trial, or why it is not used.
-    pub outcome: Result<Working, String>,
-}
-
 /// What a trial showed.
 #[derive(Debug, Clone)]
 pub struct Working {
@@ -96,11 +87,10 @@ pub fn set_bitrate(element: &gst::Element, spec: &EncoderSpec, bits_per_second: 
 }
 
 /// Tries one encoder: it must give as many frames as it got, in order, in a profile that every browser takes.
-pub fn try_one(spec: &'static EncoderSpec) -> Trial {
-    Trial { spec, outcome: trial(spec) }
-}
-
-fn trial(spec: &EncoderSpec) -> Result<Working, String> {
+///
+/// # Errors
+/// Why it is not used.
+pub fn try_one(spec: &EncoderSpec) -> Result<Working, String> {
     if gst::ElementFactory::find(spec.element).is_none() {
         return Err("not installed".to_owned());
     }
@@ -166,7 +156,7 @@ pub fn choose(choice: &EncoderChoice) -> Result<&'static EncoderSpec, NoEncoder>
         .map_err(|known| NoEncoder::Unknown { wanted: wanted.unwrap_or_default().to_owned(), known })?;
     let mut reasons = Vec::new();
     for spec in candidates {
-        match try_one(spec).outcome {
+        match try_one(spec) {
             Ok(_) if wanted.is_none() => return Ok(AUTO.get_or_init(|| spec)),
             Ok(_) => return Ok(spec),
             Err(reason) => reasons.push(format!("{}: {reason}", spec.element)),

@@ -121,6 +121,14 @@ impl Publisher {
         Ok(publisher.spec.element)
     }
 
+    /// Sets the bitrate of the running encoder.
+    ///
+    /// # Errors
+    /// When the encoder takes no such value.
+    pub fn set_bitrate(&self, bits_per_second: u64) -> Result<(), MediaError> {
+        encoder::set_bitrate(&named(self.peer.pipeline(), "encoder")?, self.spec, bits_per_second)
+    }
+
     /// Starts the pipeline and makes the offer. Needs no picture yet: what is negotiated is fixed.
     ///
     /// # Errors

@@ -315,12 +315,11 @@ impl Running {
                 self.restart(m, Fault::new("session-expired", "Janus ended the session; the kiosk opens a new one"));
             }
             Message::Trickle(handle, Some((mline, line))) => self.remote_candidate(handle, mline, &line),
-            Message::Ack { transaction } => {
+            Message::Ack { transaction }
                 // The acknowledgement ends only what has no other answer.
-                if self.pending.is_keepalive(&transaction) {
+                if self.pending.is_keepalive(&transaction) => {
                     self.pending.take(&transaction);
                 }
-            }
             _ => {}
         }
     }
