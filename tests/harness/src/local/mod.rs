@@ -1,5 +1,6 @@
 //! All parts on this machine, without namespaces: what the demo and the benchmark stand on.
 
+pub mod bench;
 pub mod console;
 pub mod network;
 pub mod report;

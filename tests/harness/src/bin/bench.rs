@@ -1,0 +1,108 @@
+//! `./dev bench call`: figures of the call on this machine.
+
+use kiosk_harness::{
+    Error, Result,
+    local::{
+        bench::{self, Figures, Load},
+        signals,
+    },
+    process::run,
+    world::repository,
+};
+use std::{env, fs, process::Command, process::ExitCode};
+
+const USAGE: &str = "usage: ./dev bench call [--json] [--calls N] [--write-docs]
+  --json         one JSON object instead of a table
+  --calls N      calls whose set-up is measured (50)
+  --write-docs   put the table into docs/benchmarks.md";
+/// Between these lines of docs/benchmarks.md stands what this program writes.
+const BEGIN: &str = "<!-- ./dev bench call --write-docs: begin -->\n";
+const END: &str = "<!-- ./dev bench call --write-docs: end -->\n";
+
+fn main() -> ExitCode {
+    match bench_call() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench_call() -> Result<()> {
+    let usage = || Error::Other(USAGE.into());
+    let (mut json, mut write_docs, mut calls) = (false, false, 50);
+    let mut arguments = env::args().skip(1);
+    if arguments.next().as_deref() != Some("call") {
+        return Err(usage());
+    }
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--json" => json = true,
+            "--write-docs" => write_docs = true,
+            "--calls" => calls = arguments.next().and_then(|text| text.parse().ok()).ok_or_else(usage)?,
+            _ => return Err(usage()),
+        }
+    }
+    signals::catch()?;
+    let figures = bench::run(calls)?;
+    let table = table(&figures, &machine()?);
+    if json {
+        println!("{}", serde_json::to_string_pretty(&figures).map_err(Error::json("figures"))?);
+    } else {
+        println!("{table}");
+    }
+    if write_docs {
+        write(&table)?;
+    }
+    Ok(())
+}
+
+/// Processor, system and date: without them the figures mean nothing.
+fn machine() -> Result<String> {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let system = system.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("unknown system");
+    let date = run(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
+    let model = model.map_or("unknown processor", |(_, name)| name);
+    Ok(format!("{model}, {cores} cores, {}, {}", system.trim_matches('"'), date.trim()))
+}
+
+fn table(figures: &Figures, machine: &str) -> String {
+    let load = |name: &str, load: &Load| {
+        format!(
+            "| {name} | {:.2} cores | {:.0} MiB | {:.1} | {:.2} Mb/s |\n",
+            load.cpu_cores,
+            load.rss_peak_kib as f64 / 1024.0,
+            load.frames_per_second,
+            load.bits_per_second / 1e6
+        )
+    };
+    let (up, frame) = (figures.webrtcup_ms, figures.agent_first_frame_ms);
+    let mut text = format!(
+        "Measured on {machine}. Janus, the kiosk and the browsers share the machine.\n\n\
+         | set-up of {} calls, from the control request | median | p95 |\n|---|---|---|\n\
+         | until `webrtcup` | {:.0} ms | {:.0} ms |\n\
+         | until the agent's browser has decoded a frame (it looks for a waiting customer every 2 s) | {:.0} ms | {:.0} ms |\n\n\
+         | 1280x720, 30 frames/s, 1 Mb/s, H.264 in software | processor | peak RSS | frames/s | sent |\n|---|---|---|---|---|\n",
+        figures.calls, up.median, up.p95, frame.median, frame.p95
+    );
+    text += &load("daemon, sending", &figures.daemon_sending);
+    text += &load("headless Chromium, sending the same", &figures.chromium_sending);
+    text += &load("daemon, two-way call", &figures.daemon_two_way);
+    text + &format!("\nThe daemon takes {:.2} of Chromium's processor time.\n", figures.cpu_ratio)
+}
+
+/// Replaces the part of docs/benchmarks.md that is ours, or adds it.
+fn write(table: &str) -> Result<()> {
+    let path = repository().join("docs/benchmarks.md");
+    let old = fs::read_to_string(&path).unwrap_or_else(|_| "# Benchmarks\n\n## The call\n\n".into());
+    let ours = format!("{BEGIN}{table}{END}");
+    let new = match (old.split_once(BEGIN), old.split_once(END)) {
+        (Some((before, _)), Some((_, after))) => format!("{before}{ours}{after}"),
+        _ => format!("{old}{ours}"),
+    };
+    fs::write(&path, new).map_err(Error::io(path.display().to_string()))
+}
