@@ -16,6 +16,7 @@ use crate::call::Engine;
 use crate::events::{Events, News};
 use crate::host::journal;
 use crate::host::systemd::{Pulse, feed_watchdog, notify};
+use crate::media::Certificate;
 use crate::media::publish::Publisher;
 use crate::{config, control};
 
@@ -43,11 +44,7 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
     let bus = config.control.bus.clone();
     info!(version = env!("CARGO_PKG_VERSION"), "kioskd starts");
     // Tried now, so that the first call need not wait for it; without an encoder the daemon stays up, and the call says so.
-    let (rehearsed, rehearsal_events) = (config.clone(), events.clone());
-    match tokio::task::spawn_blocking(move || Publisher::rehearse(&rehearsed, rehearsal_events)).await? {
-        Ok(encoder) => info!(encoder, "chosen for the camera's picture"),
-        Err(error) => warn!("a call could not be published: {error}"),
-    }
+    let _certificate = rehearse(&config, &events).await?;
     let (engine, view) = Engine::new(config, events.clone(), audit.clone(), pulse.clone());
     tokio::spawn(engine.run(inbox));
     tokio::spawn(audit.run(events.clone(), pulse.clone()));
@@ -74,6 +71,25 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
         error!("the call did not end within {} s", STOP.as_secs());
     }
     Ok(())
+}
+
+/// Does once what the first call would otherwise wait for. What fails here, fails again in the call, and is a fault there.
+async fn rehearse(config: &Config, events: &Events) -> anyhow::Result<Option<Certificate>> {
+    let (config, events) = (config.clone(), events.clone());
+    let rehearsal = move || {
+        let certificate = Certificate::make()?;
+        Publisher::rehearse(&config, events).map(|encoder| (certificate, encoder))
+    };
+    Ok(match tokio::task::spawn_blocking(rehearsal).await? {
+        Ok((certificate, encoder)) => {
+            info!(encoder, "chosen for the camera's picture");
+            Some(certificate)
+        }
+        Err(error) => {
+            warn!("a call could not be published: {error}");
+            None
+        }
+    })
 }
 
 async fn reload(path: &Path, events: &Events) {

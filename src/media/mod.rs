@@ -54,6 +54,22 @@ impl From<gst::StateChangeError> for MediaError {
     }
 }
 
+/// The DTLS certificate of this daemon. GStreamer makes one when the first DTLS element needs it and throws it away with
+/// the last; making one takes between 50 ms and 1.5 s of looking for primes, which no call should wait for.
+#[derive(Debug)]
+pub struct Certificate(#[expect(dead_code, reason = "it is held, not used")] gst::Element);
+
+impl Certificate {
+    /// Makes the certificate; every peer connection uses it as long as this is held.
+    ///
+    /// # Errors
+    /// When GStreamer's DTLS plugin is not installed.
+    pub fn make() -> Result<Self, MediaError> {
+        let element = gst::ElementFactory::make("dtlsdec").build();
+        element.map(Self).map_err(|_| MediaError::NoElement("dtlsdec".to_owned()))
+    }
+}
+
 /// Makes a pipeline from GStreamer's launch syntax.
 ///
 /// # Errors

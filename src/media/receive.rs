@@ -151,6 +151,10 @@ fn take_video(
         decoder.connect_deep_element_added(move |_, _, element| {
             if let Some(factory) = element.factory().filter(|factory| factory.klass().contains("Decoder")) {
                 playback.decoded_by(&factory.name());
+                // Decoding frames side by side holds each back until its neighbours are done.
+                if element.find_property("max-threads").is_some() {
+                    element.set_property_from_str("max-threads", "1");
+                }
             }
         });
     }
