@@ -7,7 +7,12 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
 
-const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+};
 
 const FLAGS = [
   "--headless=new",
@@ -39,7 +44,8 @@ export function readOptions(own) {
     },
   });
   if (values.server === undefined) throw new Error("--server ws://HOST:PORT is needed");
-  if (values.seconds !== undefined && !(Number(values.seconds) > 0)) throw new Error("--seconds needs a number above 0");
+  const forever = values.seconds === undefined;
+  if (!forever && !(Number(values.seconds) > 0)) throw new Error("--seconds needs a number above 0");
   return values;
 }
 

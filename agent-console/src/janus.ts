@@ -99,7 +99,8 @@ export class Janus {
       const transaction = String(this.#nextTransaction++);
       const timer = window.setTimeout(() => {
         this.#pending.delete(transaction);
-        reject(new JanusError(NO_ANSWER, `the server didn't answer "${String(body["janus"])}" in ${ANSWER_MS / 1000} s`));
+        const what = `the server didn't answer "${String(body["janus"])}" in ${ANSWER_MS / 1000} s`;
+        reject(new JanusError(NO_ANSWER, what));
       }, ANSWER_MS);
       const ackIsAnswer = body["janus"] === "keepalive";
       this.#pending.set(transaction, { resolve, reject, timer, ackIsAnswer });

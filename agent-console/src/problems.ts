@@ -19,7 +19,8 @@ export function problemOf(error: unknown, access: Access, now: number): Problem 
   }
   if (error instanceof DOMException) return deviceProblem(error);
   if (error instanceof JanusError) return janusProblem(error, access, now);
-  return { title: "Something unexpected went wrong", remedy: `Reload the page. If it comes back, report: ${String(error)}` };
+  const remedy = `Reload the page. If it comes back, report: ${String(error)}`;
+  return { title: "Something unexpected went wrong", remedy };
 }
 
 const TAKEN: Problem = {

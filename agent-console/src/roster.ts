@@ -13,8 +13,8 @@ export interface WaitingCustomer {
 const POLL_MS = 2_000;
 
 /**
- * The customer who waits in a room: a kiosk publishes there and no agent does. Pure. An agent who is in the room without
- * media doesn't count: that is what a crashed console leaves behind, until the server forgets its session.
+ * The customer who waits in a room: a kiosk publishes there and no agent does. Pure. An agent who is in the room
+ * without media doesn't count: that is what a crashed console leaves, until the server forgets its session.
  */
 export function waitingIn(
   room: Room,

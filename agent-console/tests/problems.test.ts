@@ -13,7 +13,8 @@ const words = (error: unknown, with_ = access) => {
 };
 
 test("each failure has its own title, and a remedy that names the thing", () => {
-  assert.match(words(new JanusError(0, "no connection")), /can’t be reached.*wss:\/\/janus\.bank\.example.*certificate/);
+  const silence = words(new JanusError(0, "no connection"));
+  assert.match(silence, /can’t be reached.*wss:\/\/janus\.bank\.example.*certificate/);
   assert.match(words(new JanusError(403, "Unauthorized")), /refused your access key.*copied completely/);
   assert.match(words(new JanusError(433, "wrong token")), /isn’t valid for this kiosk.*needs an access key/);
   assert.match(words(new JanusError(432, "full")), /Another agent/);

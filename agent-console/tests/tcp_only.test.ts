@@ -47,7 +47,8 @@ test("the word tcptype counts only where the grammar has it", () => {
 
 test("an SDP keeps every line but the candidates that may not pass", () => {
   const lines = (...candidates: string[]) =>
-    ["v=0", "m=video 9 UDP/TLS/RTP/SAVPF 96", ...candidates.map((c) => `a=${c}`), "a=end-of-candidates", ""].join("\r\n");
+    ["v=0", "m=video 9 UDP/TLS/RTP/SAVPF 96", ...candidates.map((c) => `a=${c}`), "a=end-of-candidates", ""]
+      .join("\r\n");
   const all = lines(UDP, ACTIVE, PASSIVE, RELAY_UDP);
   assert.equal(tcpOnlySdp(all, "outgoing"), lines(ACTIVE));
   assert.equal(tcpOnlySdp(all, "incoming"), lines(PASSIVE));

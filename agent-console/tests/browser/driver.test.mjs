@@ -53,7 +53,7 @@ test("the agent joins, tells its figures, leaves and comes back", async () => {
   }
 });
 
-test("a driver whose stdin is closed in a call is gone, with its Chromium; the customer is free for the next", async () => {
+test("a driver whose stdin is closed in a call is gone, with its Chromium, and the next is let in", async () => {
   const agent = new Driver("agent", ...SERVER, "--console", DIST);
   try {
     const { chromium_pid } = await agent.next("ready");

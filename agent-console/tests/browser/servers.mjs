@@ -15,7 +15,7 @@ const DRIVER = fileURLToPath(new URL("../../driver/", import.meta.url));
 export const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 export const ROOM = 1001;
 
-/** Janus hands its candidates over inside its SDP, as the product's configuration has it, or one by one (full trickle). */
+/** Janus hands its candidates over inside its SDP, as the product has it, or one by one (full trickle). */
 const config = (fullTrickle) => ({
   "janus.jcfg": `
     general: { admin_secret = "${SECRET}-admin" token_auth = true token_auth_secret = "${SECRET}"
@@ -46,7 +46,8 @@ export async function until(what, check, milliseconds = 15_000) {
   const end = Date.now() + milliseconds;
   for (;;) {
     if (await check()) return;
-    if (Date.now() > end) throw new Error(`not within ${milliseconds / 1000} s: ${what instanceof Function ? what() : what}`);
+    const said = () => (what instanceof Function ? what() : what);
+    if (Date.now() > end) throw new Error(`not within ${milliseconds / 1000} s: ${said()}`);
     await new Promise((wake) => setTimeout(wake, 50));
   }
 }
@@ -65,7 +66,8 @@ export class JanusServer {
   async start() {
     for (const [name, text] of Object.entries(config(this.#fullTrickle))) {
       // One setting a line: the grammar wants a separator that a newline is.
-      writeFileSync(join(this.#folder, name), text.replace(/\{ /g, "{\n").replace(/ (?=\w+ = )/g, "\n").replace(/ \}/g, "\n}"));
+      const lines = text.replace(/\{ /g, "{\n").replace(/ (?=\w+ = )/g, "\n").replace(/ \}/g, "\n}");
+      writeFileSync(join(this.#folder, name), lines);
     }
     this.#wanted = true;
     this.#run();
@@ -76,7 +78,7 @@ export class JanusServer {
   // Janus 1.1.2 dies of SIGSEGV now and then when a client connects while it starts, which is what clients do that
   // lost it. A service manager starts it again; so does this.
   #run() {
-    this.#process = spawn("janus", ["--configs-folder", this.#folder], { stdio: "ignore" });
+    this.#process = spawn("janus", ["--configs-folder", this.#folder], { stdio: "ignore", cwd: this.#folder });
     this.#process.once("exit", () => this.#wanted && setTimeout(() => this.#wanted && this.#run(), 200));
   }
 
