@@ -34,8 +34,8 @@ pub(super) struct Findings {
     pub unsound: BTreeSet<String>,
 }
 
-/// Checks a document. The table has what is right; where a key must be there but is missing or wrong, it has the schema's
-/// example, so that the rules between the other keys can be checked too.
+/// Checks a document. The table has what is right; where a key must be there but is missing or wrong, it has the
+/// schema's example, so that the rules between the other keys can be checked too.
 pub(super) fn table(document: &DeTable<'_>, schema: &Schema, findings: &mut Findings) -> toml::Table {
     section(document, "", None, schema, &Known::new(schema), findings)
 }

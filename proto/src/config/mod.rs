@@ -1,11 +1,10 @@
 //! What a site can set: `kiosk.toml`, strict, with defaults, ranges and rules between keys.
 //!
-//! The structs of [`Config`] are the only place where keys, defaults and ranges are written. The JSON Schema is generated
-//! from them, and [`parse`] checks a file against that very schema, so that what is published and what is enforced can't
-//! drift apart.
+//! The structs of [`Config`] are the only place where keys, defaults and ranges are written. The JSON Schema is made of
+//! them, and [`parse`] checks a file against that very schema, so that what is published and what is enforced is one.
 //!
-//! A file goes through three steps: each value alone (`check`), the structs, the rules between keys (`rules`). The first
-//! yields a plain table, so that several layers can be checked one by one and merged before the other two.
+//! A file goes through three steps: each value alone (`check`), the structs, the rules between keys (`rules`). The
+//! first yields a plain table, so that several layers can be checked one by one and merged before the other two.
 
 mod check;
 mod errors;
