@@ -8,19 +8,12 @@ use crate::{
     process::run,
     world::{Host, World},
 };
-use nix::{
-    libc,
-    net::if_::if_nametoindex,
-    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, recvmsg, sendmsg},
-};
+use nix::{libc, net::if_::if_nametoindex};
 use std::{
     fs::File,
-    io::{self, BufWriter, IoSlice, IoSliceMut, Write},
+    io::{self, BufWriter, Write},
     mem::{size_of, zeroed},
-    os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
-        unix::{net::UnixDatagram, process::CommandExt},
-    },
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -55,7 +48,7 @@ pub struct Packets {
 impl Capture {
     /// Starts to record all packets, both ways. Returns when the recording runs.
     pub fn start(world: &World, host: Host) -> Result<Self> {
-        let socket = packet_socket(world, host)?;
+        let socket = world.open_socket(host, packet_socket)?;
         // The name must end in .pcap: where AppArmor is on, tcpdump may read no other files.
         let file = world.dir().join(format!("{}.pcap", host.name()));
         let writer = BufWriter::new(File::create(&file).map_err(Error::io(file.display().to_string()))?);
@@ -108,34 +101,10 @@ impl Packets {
     }
 }
 
-/// Opens a packet socket inside a host: a short-lived child goes there, opens it and sends it back.
-fn packet_socket(world: &World, host: Host) -> Result<OwnedFd> {
-    let failed = |what: &str| Error::io(format!("{what} for the packet capture on {}", host.name()));
-    let (ours, theirs) = UnixDatagram::pair().map_err(failed("socket pair"))?;
-    let mut child = world.at(host)?.command("true");
-    // SAFETY: between fork and exec only system calls are made; what nix allocates for them is small and on this thread.
-    unsafe { child.pre_exec(move || open_and_send(&theirs)) };
-    run(&mut child)?;
-    let mut byte = [0];
-    let mut parts = [IoSliceMut::new(&mut byte)];
-    let mut space = nix::cmsg_space!(RawFd);
-    let message: RecvMsg<'_, '_, ()> =
-        recvmsg(ours.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
-            .map_err(|errno| failed("receive")(errno.into()))?;
-    for part in message.cmsgs().map_err(|errno| failed("receive")(errno.into()))? {
-        if let ControlMessageOwned::ScmRights(descriptors) = part
-            && let [descriptor] = descriptors[..]
-        {
-            // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-            return Ok(unsafe { OwnedFd::from_raw_fd(descriptor) });
-        }
-    }
-    Err(Error::Other("the child sent no packet socket".into()))
-}
-
-fn open_and_send(to: &UnixDatagram) -> io::Result<()> {
+/// A socket that sees every packet of the interface of the host that it is opened on.
+fn packet_socket() -> io::Result<OwnedFd> {
     let protocol = u16::try_from(libc::ETH_P_ALL).unwrap_or(3).to_be();
-    // SAFETY: plain system calls; `address` is a valid sockaddr_ll for all its length.
+    // SAFETY: plain system calls; `address` is a valid sockaddr_ll for all its length, and the descriptor is ours alone.
     let socket = unsafe {
         let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol.into());
         if socket < 0 {
@@ -149,14 +118,12 @@ fn open_and_send(to: &UnixDatagram) -> io::Result<()> {
         if libc::bind(socket, (&raw const address).cast(), length) < 0 {
             return Err(io::Error::last_os_error());
         }
-        socket
+        OwnedFd::from_raw_fd(socket)
     };
-    set_option(socket, libc::SO_RCVBUFFORCE, &BUFFER).or_else(|_| set_option(socket, libc::SO_RCVBUF, &BUFFER))?;
-    set_option(socket, libc::SO_RCVTIMEO, &LOOK)?;
-    let descriptors = [socket];
-    let rights = [ControlMessage::ScmRights(&descriptors)];
-    sendmsg::<()>(to.as_raw_fd(), &[IoSlice::new(b"s")], &rights, MsgFlags::empty(), None)?;
-    Ok(())
+    let raw = socket.as_raw_fd();
+    set_option(raw, libc::SO_RCVBUFFORCE, &BUFFER).or_else(|_| set_option(raw, libc::SO_RCVBUF, &BUFFER))?;
+    set_option(raw, libc::SO_RCVTIMEO, &LOOK)?;
+    Ok(socket)
 }
 
 fn set_option<T>(socket: RawFd, option: libc::c_int, value: &T) -> io::Result<()> {

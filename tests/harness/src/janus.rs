@@ -173,10 +173,25 @@ impl Janus {
 
     /// Signs tokens for the kiosk of a room, as the files that its configuration names: token, room token.
     pub fn kiosk_token_files(&self, room: u64) -> Result<(PathBuf, PathBuf)> {
+        self.kiosk_token_files_for(room, "1d")
+    }
+
+    /// The same, over the files that are there, for `valid_for`, such as "1d" or "1s".
+    pub fn kiosk_token_files_for(&self, room: u64, valid_for: &str) -> Result<(PathBuf, PathBuf)> {
         let out = self.dir.join(format!("kiosk-{room}"));
         create_dir(&out)?;
-        run(self.token_command("kiosk", room, "1d")?.arg("--out").arg(&out))?;
+        run(self.token_command("kiosk", room, valid_for)?.arg("--out").arg(&out))?;
         Ok((out.join("token"), out.join("room-token")))
+    }
+
+    /// Replaces a piece of text in a file of the rendered configuration; it counts from the next start.
+    pub fn edit(&self, file: &str, from: &str, to: &str) -> Result<()> {
+        let path = self.dir.join("etc").join(file);
+        let text = fs::read_to_string(&path).map_err(Error::io(path.display().to_string()))?;
+        if !text.contains(from) {
+            return Err(Error::Other(format!("{} does not contain {from:?}", path.display())));
+        }
+        fs::write(&path, text.replace(from, to)).map_err(Error::io(path.display().to_string()))
     }
 
     fn token_command(&self, kind: &str, room: u64, valid_for: &str) -> Result<Command> {

@@ -89,6 +89,7 @@ pub struct Kiosk {
     name: String,
     place: Place,
     file: PathBuf,
+    environment: Vec<(String, String)>,
     runtime: Runtime,
     control: Option<ControlProxy<'static>>,
     process: Process,
@@ -98,14 +99,29 @@ pub struct Kiosk {
 impl Kiosk {
     /// Starts a bus and the daemon. Returns when the daemon answers on the bus. `name` is for files and logs.
     pub fn start(place: &Place, name: &str, config: &KioskConfig) -> Result<Self> {
+        Self::start_in(place, name, config, &[])
+    }
+
+    /// The same, with variables in the daemon's environment.
+    pub fn start_in(place: &Place, name: &str, config: &KioskConfig, environment: &[(&str, String)]) -> Result<Self> {
         let bus = Bus::start(place, name)?;
         let file = place.dir().join(format!("{name}.toml"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Error::io("runtime of the D-Bus client"))?;
         write_config(&file, config, &bus)?;
-        let process = launch(place, name, &file)?;
-        let mut kiosk =
-            Self { name: name.to_owned(), place: place.clone(), file, runtime, control: None, process, bus };
+        let environment: Vec<_> =
+            environment.iter().map(|(variable, value)| ((*variable).to_owned(), value.clone())).collect();
+        let process = launch(place, name, &file, &environment)?;
+        let mut kiosk = Self {
+            name: name.to_owned(),
+            place: place.clone(),
+            file,
+            environment,
+            runtime,
+            control: None,
+            process,
+            bus,
+        };
         kiosk.connect()?;
         Ok(kiosk)
     }
@@ -113,7 +129,7 @@ impl Kiosk {
     /// Starts the daemon again after it ended.
     pub fn restart(&mut self) -> Result<()> {
         self.control = None;
-        self.process = launch(&self.place, &self.name, &self.file)?;
+        self.process = launch(&self.place, &self.name, &self.file, &self.environment)?;
         self.connect()
     }
 
@@ -241,12 +257,13 @@ fn write_config(file: &PathBuf, config: &KioskConfig, bus: &Bus) -> Result<()> {
     fs::write(file, config.sections.to_string()).map_err(Error::io(file.display().to_string()))
 }
 
-fn launch(place: &Place, name: &str, file: &PathBuf) -> Result<Process> {
+fn launch(place: &Place, name: &str, file: &PathBuf, environment: &[(String, String)]) -> Result<Process> {
     let mut command = place.product_command(built("kioskd")?);
     command.args(["run", "--config"]).arg(file);
     // No display of the person who runs the tests, no bus of theirs.
     for name in ["DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "NOTIFY_SOCKET", "JOURNAL_STREAM"] {
         command.env_remove(name);
     }
+    command.envs(environment.iter().map(|(variable, value)| (variable, value)));
     place.spawn(name, &mut command)
 }

@@ -15,6 +15,7 @@ pub mod place;
 pub mod process;
 pub mod procfs;
 pub mod scene;
+pub mod socket;
 pub mod tls;
 pub mod wait;
 pub mod world;

@@ -4,6 +4,7 @@ use crate::{Error, Result};
 use std::{
     collections::HashSet,
     fs,
+    net::Ipv4Addr,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,6 +16,8 @@ use std::{
 
 /// The kernel's tables of what can carry datagrams. The TCP tables are left out: they take long to read.
 const TABLES: [&str; 6] = ["udp", "udp6", "udplite", "udplite6", "raw", "raw6"];
+/// State of a listening socket in /proc/net/tcp.
+const LISTEN: &str = "0A";
 /// Kernel's clock ticks per second in /proc (USER_HZ), 100 on every Linux architecture in use.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -44,13 +47,18 @@ fn descriptors(pid: u32) -> Result<Vec<PathBuf>> {
     Ok(entries.flatten().map(|entry| entry.path()).collect())
 }
 
-/// Counts the sockets of a process that can carry datagrams: UDP, UDP-Lite and raw, of both families.
-pub fn datagram_sockets(pid: u32) -> Result<u32> {
-    let held: HashSet<String> = descriptors(pid)?
+/// Inodes of the sockets that a process holds.
+fn held_sockets(pid: u32) -> Result<HashSet<String>> {
+    Ok(descriptors(pid)?
         .iter()
         .filter_map(|path| fs::read_link(path).ok())
         .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
-        .collect();
+        .collect())
+}
+
+/// Counts the sockets of a process that can carry datagrams: UDP, UDP-Lite and raw, of both families.
+pub fn datagram_sockets(pid: u32) -> Result<u32> {
+    let held = held_sockets(pid)?;
     let mut count = 0;
     for table in TABLES {
         // A kernel without UDP-Lite has no such table.
@@ -67,7 +75,6 @@ fn inodes(table: &str) -> impl Iterator<Item = &str> {
 
 /// Whether something in the network namespace of a process listens on a TCP port.
 pub fn is_listening(pid: u32, port: u16) -> bool {
-    const LISTEN: &str = "0A";
     let suffix = format!(":{port:04X}");
     ["tcp", "tcp6"].iter().filter_map(|table| read(pid, &format!("net/{table}")).ok()).any(|text| {
         text.lines().skip(1).any(|line| {
@@ -75,6 +82,22 @@ pub fn is_listening(pid: u32, port: u16) -> bool {
             fields.next().is_some_and(|local| local.ends_with(&suffix)) && fields.nth(1) == Some(LISTEN)
         })
     })
+}
+
+/// The ports on which a process itself listens at an IPv4 address.
+pub fn listening_ports(pid: u32, address: Ipv4Addr) -> Result<Vec<u16>> {
+    let held = held_sockets(pid)?;
+    let start = format!("{:08X}:", u32::from_ne_bytes(address.octets()));
+    Ok(read(pid, "net/tcp")?
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let port = fields.get(1)?.strip_prefix(&start)?;
+            let listens = fields.get(3) == Some(&LISTEN) && held.contains(*fields.get(9)?);
+            if listens { u16::from_str_radix(port, 16).ok() } else { None }
+        })
+        .collect())
 }
 
 /// What a process uses now.
@@ -180,7 +203,10 @@ impl Drop for SocketWatch {
 mod tests {
     use super::*;
     use crate::wait::until;
-    use std::{net::UdpSocket, process};
+    use std::{
+        net::{TcpListener, UdpSocket},
+        process,
+    };
 
     // The only test that opens one: those of one program may run at the same time.
     #[test]
@@ -199,6 +225,14 @@ mod tests {
         looks_on(2);
         assert_eq!(datagram_sockets(process::id()).unwrap(), 0);
         assert_eq!(watch.seen().datagram_peak, 1);
+    }
+
+    #[test]
+    fn a_listening_port_is_found_at_its_address_only() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(listening_ports(process::id(), Ipv4Addr::LOCALHOST).unwrap().contains(&port));
+        assert!(!listening_ports(process::id(), Ipv4Addr::UNSPECIFIED).unwrap().contains(&port));
     }
 
     #[test]

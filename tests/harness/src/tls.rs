@@ -1,11 +1,14 @@
 //! Certificates of a test's servers, from a certification authority that only the test knows.
 
 use crate::{Error, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
+
+/// A year in which no test runs any more.
+const FAR: i32 = 4096;
 
 /// Files of a server's identity.
 #[derive(Debug, Clone)]
@@ -21,7 +24,12 @@ pub struct ServerIdentity {
 impl ServerIdentity {
     /// Makes an authority and a certificate for `names` (DNS names or literal addresses); writes them to `dir`.
     pub fn create(dir: &Path, names: &[&str]) -> Result<Self> {
-        let (ca_pem, certificate_pem, key_pem) = make(names).map_err(|error| Error::Other(error.to_string()))?;
+        Self::create_until(dir, names, FAR)
+    }
+
+    /// The same; the server's certificate ends with the year before `year`.
+    pub fn create_until(dir: &Path, names: &[&str], year: i32) -> Result<Self> {
+        let (ca_pem, certificate_pem, key_pem) = make(names, year).map_err(|error| Error::Other(error.to_string()))?;
         let identity =
             Self { ca: dir.join("ca.pem"), certificate: dir.join("server.pem"), key: dir.join("server.key") };
         let files = [(&identity.ca, ca_pem), (&identity.certificate, certificate_pem), (&identity.key, key_pem)];
@@ -32,7 +40,7 @@ impl ServerIdentity {
     }
 }
 
-fn make(names: &[&str]) -> Result<(String, String, String), rcgen::Error> {
+fn make(names: &[&str], until: i32) -> Result<(String, String, String), rcgen::Error> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -47,6 +55,7 @@ fn make(names: &[&str]) -> Result<(String, String, String), rcgen::Error> {
     if let Some(name) = names.first() {
         server.distinguished_name.push(DnType::CommonName, name.as_str());
     }
+    server.not_after = date_time_ymd(until, 1, 1);
     let certificate = server.signed_by(&key, &issuer)?;
     Ok((authority_certificate.pem(), certificate.pem(), key.serialize_pem()))
 }
