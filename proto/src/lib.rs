@@ -14,4 +14,5 @@ pub mod figures;
 pub mod ice;
 pub mod janus;
 pub mod keyframe;
+pub mod secret;
 pub mod watchdog;

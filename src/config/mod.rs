@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use kiosk_proto::config::{self, Config, ConfigErrors, SecretFile};
+use kiosk_proto::secret::Secret;
 use thiserror::Error;
 
 /// Where a kiosk's configuration is, unless `--config` says otherwise.
@@ -63,10 +64,10 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
 ///
 /// # Errors
 /// When the file can't be read; its content is never part of the message.
-pub fn secret(key: &'static str, file: Option<&SecretFile>) -> Result<Option<String>, LoadError> {
+pub fn secret(key: &'static str, file: Option<&SecretFile>) -> Result<Option<Secret>, LoadError> {
     let Some(file) = file else { return Ok(None) };
     match read_bounded(file.path(), MAX_SECRET_BYTES) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Ok(text) => Ok(Some(Secret::new(text.trim()))),
         Err(source) => Err(LoadError::Secret { key, path: file.path().to_owned(), source }),
     }
 }

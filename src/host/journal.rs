@@ -2,9 +2,17 @@
 
 use std::io::{self, IsTerminal};
 
+use nix::sys::stat::fstat;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// Whether systemd connected stderr to the journal: it says so with device and inode of the stream, since the variable
+/// itself is inherited by programs whose stderr leads elsewhere (systemd.exec(5), `$JOURNAL_STREAM`).
+fn stderr_is_journal() -> bool {
+    let (Ok(stream), Ok(stat)) = (std::env::var("JOURNAL_STREAM"), fstat(io::stderr())) else { return false };
+    stream == format!("{}:{}", stat.st_dev, stat.st_ino)
+}
 
 /// Begins logging. `RUST_LOG` sets levels; without it, `info`. Every journal entry carries `KIOSK_ID`.
 ///
@@ -13,8 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub fn begin(kiosk_id: &str) -> io::Result<()> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let registry = tracing_subscriber::registry().with(filter);
-    // Set by systemd when stderr is connected to the journal.
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
+    if stderr_is_journal() {
         let journal = tracing_journald::layer()?
             .with_field_prefix(None)
             .with_syslog_identifier("kioskd".to_owned())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::janus::{HandleId, Request, SessionId};
+use crate::secret::Secret;
 
 /// An answer that takes longer will not come: the link is dead.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +45,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Numbers a request and remembers it.
-    pub(super) fn add(&mut self, request: &Request, purpose: Purpose, token: Option<&str>, now: Duration) -> String {
+    pub(super) fn add(&mut self, request: &Request, purpose: Purpose, token: Option<&Secret>, now: Duration) -> String {
         self.next += 1;
         // Trickled candidates and farewells are acknowledged too, but nothing hangs on it.
         let matters = !matches!(

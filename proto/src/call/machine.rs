@@ -181,7 +181,7 @@ impl Running {
     }
 
     pub(super) fn send(&mut self, m: Moment, request: &Request, purpose: Purpose) {
-        let text = self.pending.add(request, purpose, self.settings.token.as_deref(), m.now);
+        let text = self.pending.add(request, purpose, self.settings.token.as_ref(), m.now);
         self.out.push(Effect::Send(text));
     }
 

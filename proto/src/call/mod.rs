@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::ice::{TcpOnlyCandidate, TcpOnlyPolicy, TcpOnlySdp};
 use crate::janus::{FeedId, Message};
+use crate::secret::Secret;
 
 pub use machine::Call;
 
@@ -58,11 +59,11 @@ pub struct Settings {
     /// `kiosk/<id>`.
     pub display: String,
     /// PIN of the room.
-    pub pin: Option<String>,
+    pub pin: Option<Secret>,
     /// Token of the Janus API.
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// Signed token of the room.
-    pub room_token: Option<String>,
+    pub room_token: Option<Secret>,
     /// How often the session is kept alive.
     pub keepalive: Duration,
     /// Which candidates may pass.

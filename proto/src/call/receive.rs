@@ -9,6 +9,8 @@ use super::{Effect, Fault, Milestone, Note, PeerId};
 use crate::ice::{Direction, TcpOnlyCandidate, TcpOnlySdp};
 use crate::janus::{FeedId, HandleId, JanusError, Participant, Request, RoomEvent};
 
+/// A room has two publishers, so one agent; more are a server that misbehaves.
+const MAX_AGENTS: usize = 8;
 /// Between two tries to receive the same agent.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -29,6 +31,9 @@ impl Running {
     /// Somebody publishes: if it is an agent and we receive none, receive it.
     pub(super) fn see(&mut self, m: Moment, present: &[Participant]) {
         for participant in present.iter().filter(|p| p.publishing && p.display.starts_with("agent/")) {
+            if self.agents.len() >= MAX_AGENTS && !self.agents.contains_key(&participant.feed) {
+                continue;
+            }
             if self.agents.insert(participant.feed, participant.display.clone()).is_none() {
                 self.out.push(Effect::Note(Note::AgentCame(participant.feed, participant.display.clone())));
             }

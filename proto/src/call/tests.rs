@@ -21,8 +21,8 @@ fn settings() -> Settings {
         room: 1001,
         display: "kiosk/a".to_owned(),
         pin: None,
-        token: Some("api".to_owned()),
-        room_token: Some("room".to_owned()),
+        token: Some(Secret::new("api")),
+        room_token: Some(Secret::new("room")),
         keepalive: Duration::from_secs(25),
         policy: TcpOnlyPolicy { media_ports: PortRange::try_from("40000-40099".to_owned()).unwrap() },
     }

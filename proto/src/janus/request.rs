@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{FeedId, VIDEOROOM};
 use crate::ice::{TcpOnlyCandidate, TcpOnlySdp};
+use crate::secret::Secret;
 
 /// A Janus session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,9 +38,9 @@ pub enum Request {
         /// Name that the agent's console shows.
         display: String,
         /// PIN of the room.
-        pin: Option<String>,
+        pin: Option<Secret>,
         /// Signed token of the room.
-        token: Option<String>,
+        token: Option<Secret>,
     },
     /// Starts publishing with an offer.
     Publish((SessionId, HandleId), TcpOnlySdp),
@@ -54,9 +55,9 @@ pub enum Request {
         /// Who to receive.
         feed: FeedId,
         /// PIN of the room.
-        pin: Option<String>,
+        pin: Option<Secret>,
         /// Signed token of the room.
-        token: Option<String>,
+        token: Option<Secret>,
     },
     /// Answers the offer of a subscription.
     Start((SessionId, HandleId), TcpOnlySdp),
@@ -69,11 +70,11 @@ pub enum Request {
 impl Request {
     /// The message as it goes over the socket.
     #[must_use]
-    pub fn to_json(&self, transaction: &str, token: Option<&str>) -> String {
+    pub fn to_json(&self, transaction: &str, token: Option<&Secret>) -> String {
         let mut message = self.fields();
         message.insert("transaction".to_owned(), transaction.into());
         if let Some(token) = token {
-            message.insert("token".to_owned(), token.into());
+            message.insert("token".to_owned(), token.expose().into());
         }
         Value::Object(message).to_string()
     }
@@ -92,8 +93,8 @@ impl Request {
                 *at,
                 with_secrets(
                     json!({"request": "join", "ptype": "publisher", "room": room, "display": display}),
-                    pin.as_deref(),
-                    token.as_deref(),
+                    pin.as_ref(),
+                    token.as_ref(),
                 ),
                 None,
             ),
@@ -103,8 +104,8 @@ impl Request {
                 *at,
                 with_secrets(
                     json!({"request": "join", "ptype": "subscriber", "room": room, "streams": [{"feed": feed.0}]}),
-                    pin.as_deref(),
-                    token.as_deref(),
+                    pin.as_ref(),
+                    token.as_ref(),
                 ),
                 None,
             ),
@@ -121,10 +122,10 @@ impl Request {
     }
 }
 
-fn with_secrets(mut body: Value, pin: Option<&str>, token: Option<&str>) -> Value {
+fn with_secrets(mut body: Value, pin: Option<&Secret>, token: Option<&Secret>) -> Value {
     for (key, secret) in [("pin", pin), ("token", token)] {
         if let Some(secret) = secret {
-            body[key] = secret.into();
+            body[key] = secret.expose().into();
         }
     }
     body
@@ -152,10 +153,10 @@ mod tests {
             at: (SessionId(1), HandleId(2)),
             room: 1001,
             display: "kiosk/a".to_owned(),
-            pin: Some("p".to_owned()),
-            token: Some("room".to_owned()),
+            pin: Some(Secret::new("p")),
+            token: Some(Secret::new("room")),
         };
-        let value: Value = serde_json::from_str(&join.to_json("7", Some("api"))).unwrap();
+        let value: Value = serde_json::from_str(&join.to_json("7", Some(&Secret::new("api")))).unwrap();
         assert_eq!(value["token"], "api");
         assert_eq!(value["body"]["token"], "room");
         assert_eq!(value["body"]["pin"], "p");
