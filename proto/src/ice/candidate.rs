@@ -108,6 +108,10 @@ impl FromStr for Candidate {
         let body = line.strip_prefix("candidate:").ok_or(CandidateError::Missing("candidate: prefix"))?;
         let mut words = body.split_ascii_whitespace();
         let foundation = words.next().ok_or(CandidateError::Missing("foundation"))?.to_owned();
+        // `1*32ice-char`. A NUL here would end the line for a reader in C.
+        if foundation.len() > 32 || !foundation.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')) {
+            return Err(CandidateError::Invalid { field: "foundation", found: foundation });
+        }
         let component = number("component", words.next())?;
         let transport = match words.next().ok_or(CandidateError::Missing("transport"))? {
             word if word.eq_ignore_ascii_case("udp") => Transport::Udp,
@@ -198,6 +202,7 @@ mod tests {
         assert_eq!(text("candidate:1 1 SCTP 5 192.0.2.1 9 typ host"), "the candidate's transport is \"SCTP\"");
         assert_eq!(text("candidate:1 1 UDP 5 192.0.2.1 70000 typ host"), "the candidate's port is \"70000\"");
         assert_eq!(text("candidate:1 1 UDP 5 192.0.2.1"), "the candidate has no port");
+        assert_eq!(text("candidate:1\0 1 UDP 5 192.0.2.1 9 typ host"), "the candidate's foundation is \"1\\0\"");
         assert_eq!(text(&"x".repeat(600)), "the candidate has 600 bytes; 512 are allowed");
     }
 

@@ -46,7 +46,7 @@ pub enum SdpError {
     /// More `m=` lines than a call has.
     #[error("the session description has more than {MAX_MEDIA_SECTIONS} media sections")]
     TooManyMedia,
-    /// A line that is not `x=...`.
+    /// A line that is not `x=...`, or that another reader may take for two: with a lone CR, or a NUL.
     #[error("line {line} of the session description is not of the form x=value")]
     BadLine {
         /// Counted from 1.
@@ -81,14 +81,14 @@ impl TcpOnlySdp {
             if line.is_empty() {
                 continue;
             }
-            if !matches!(line.as_bytes(), [b'a'..=b'z', b'=', ..]) || line.contains('\0') {
+            if !matches!(line.as_bytes(), [b'a'..=b'z', b'=', ..]) || line.contains(['\0', '\r']) {
                 return Err(SdpError::BadLine { line: index + 1 });
             }
             if let Some(media) = line.strip_prefix("m=") {
                 out.open_section(media)?;
             } else if let Some(map) = line.strip_prefix("a=rtpmap:") {
                 out.note_codec(map);
-            } else if line.starts_with("a=candidate:") {
+            } else if is_candidate(line) {
                 let mline = u32::try_from(out.media.len().saturating_sub(1)).unwrap_or(u32::MAX);
                 // What was understood is written, not what was read: nothing else rides along.
                 match policy.judge(direction, mline, line) {
@@ -161,6 +161,11 @@ impl TcpOnlySdp {
     }
 }
 
+/// GStreamer skips white space behind `a=`: what it would take for a candidate must be judged as one.
+fn is_candidate(line: &str) -> bool {
+    line.strip_prefix("a=").is_some_and(|attribute| attribute.trim_ascii_start().starts_with("candidate:"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::policy::tests::policy;
@@ -187,6 +192,14 @@ mod tests {
     }
 
     #[test]
+    fn a_candidate_that_only_gstreamer_would_see_is_taken_out() {
+        let hidden = ANSWER.replace("a=candidate:", "a= \tcandidate:");
+        let sdp = TcpOnlySdp::filter(&policy(), Direction::Incoming, &hidden).unwrap();
+        assert_eq!((sdp.kept(), sdp.rejected().len()), (0, 3));
+        assert!(!sdp.as_str().contains("candidate:"));
+    }
+
+    #[test]
     fn a_room_that_refuses_the_video_is_seen() {
         let refused = ANSWER.replace("m=video 9", "m=video 0");
         assert!(!TcpOnlySdp::filter(&policy(), Direction::Incoming, &refused).unwrap().accepts_h264());
@@ -200,6 +213,7 @@ mod tests {
         assert_eq!(refused("hello"), SdpError::NoVersion);
         assert_eq!(refused("v=0\r\n"), SdpError::NoMedia);
         assert_eq!(refused("v=0\r\nnonsense\r\n"), SdpError::BadLine { line: 2 });
+        assert_eq!(refused("v=0\r\na=x\ra=candidate:1\r\n"), SdpError::BadLine { line: 2 });
         assert_eq!(refused(&format!("v=0\r\n{}", "m=audio 9 x 0\r\n".repeat(9))), SdpError::TooManyMedia);
         assert_eq!(refused(&"v".repeat(70_000)), SdpError::TooLong(70_000));
     }
