@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use kiosk_proto::config::Config;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,8 +46,8 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
     // Tried now, so that the first call need not wait for it; without an encoder the daemon stays up, and the call says so.
     let _certificate = rehearse(&config, &events).await?;
     let (engine, view) = Engine::new(config, events.clone(), audit.clone(), pulse.clone());
-    tokio::spawn(engine.run(inbox));
-    tokio::spawn(audit.run(events.clone(), pulse.clone()));
+    let mut call = tokio::spawn(engine.run(inbox));
+    let mut looks = tokio::spawn(audit.run(events.clone(), pulse.clone()));
     let _connection = control::serve(&bus, events.clone(), view)
         .await
         .context("D-Bus can't be used: is it running, and is config/dbus/org.branchkiosk.Kiosk1.conf installed?")?;
@@ -61,6 +61,9 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => reload(path, &events).await,
+            // Only a defect ends them. What they owned is gone: the end of the process makes systemd start anew.
+            outcome = &mut call => bail!("the call's task has ended: {outcome:?}"),
+            outcome = &mut looks => bail!("the audit has ended: {outcome:?}"),
         }
     }
     info!("stopping");

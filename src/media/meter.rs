@@ -60,10 +60,30 @@ impl Rate {
     /// Buffers and bits per second since the last call, `elapsed` ago.
     pub fn since(&mut self, meter: &Meter, elapsed: Duration) -> (f64, u64) {
         let (buffers, bytes) = (meter.buffers(), meter.bytes());
+        // A total below the last one is another meter's, of a new connection: it counts from zero.
+        let (new_buffers, new_bytes) =
+            (buffers.checked_sub(self.buffers).unwrap_or(buffers), bytes.checked_sub(self.bytes).unwrap_or(bytes));
         let seconds = elapsed.as_secs_f64().max(1e-3);
-        let rates =
-            ((buffers - self.buffers) as f64 / seconds, ((bytes - self.bytes) as f64 * 8.0 / seconds).round() as u64);
         (self.buffers, self.bytes) = (buffers, bytes);
-        rates
+        (new_buffers as f64 / seconds, (new_bytes as f64 * 8.0 / seconds).round() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_meter_begins_at_zero() {
+        let second = Duration::from_secs(1);
+        let (mut rate, old, new) = (Rate::default(), Meter::default(), Meter::default());
+        old.count(100);
+        old.count(100);
+        assert_eq!(rate.since(&old, second), (2.0, 1600));
+        old.count(50);
+        assert_eq!(rate.since(&old, second), (1.0, 400));
+        new.count(10);
+        assert_eq!(rate.since(&new, second), (1.0, 80));
+        assert_eq!(rate.since(&new, second), (0.0, 0));
     }
 }
