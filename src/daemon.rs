@@ -18,7 +18,7 @@ use crate::host::journal;
 use crate::host::systemd::{Pulse, feed_watchdog, notify};
 use crate::media::Certificate;
 use crate::media::publish::Publisher;
-use crate::{config, control};
+use crate::{config, control, media};
 
 /// A stop by systemd is answered within this time.
 const STOP: Duration = Duration::from_secs(3);
@@ -30,7 +30,7 @@ const STOP: Duration = Duration::from_secs(3);
 pub fn run(path: &Path) -> anyhow::Result<()> {
     let config = config::load(path)?;
     journal::begin(config.kiosk.id.as_str()).context("the journal can't be reached")?;
-    gstreamer::init().context("GStreamer does not start")?;
+    media::init().context("GStreamer does not start")?;
     // Two threads: one for the call, one for what waits; media has threads of GStreamer's own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(serve(path, config));

@@ -6,14 +6,14 @@ use kiosk_proto::encoder::ENCODERS;
 
 use crate::config;
 use crate::media::encoder::try_one;
-use crate::media::v4l2;
+use crate::media::{self, v4l2};
 
 /// `kioskd encoders`
 ///
 /// # Errors
 /// When none works.
 pub fn encoders() -> anyhow::Result<()> {
-    gstreamer::init()?;
+    media::init()?;
     let mut chosen = None;
     for spec in ENCODERS {
         let trial = try_one(spec);
