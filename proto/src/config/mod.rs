@@ -9,6 +9,8 @@
 mod check;
 mod errors;
 mod excerpt;
+#[cfg(test)]
+mod key_table;
 mod leaf;
 mod rules;
 mod schema;
