@@ -98,8 +98,7 @@ impl Peer {
             let state = webrtc.property::<webrtc::WebRTCPeerConnectionState>("connection-state");
             debug!(leg, ?state, "peer connection");
             if state == webrtc::WebRTCPeerConnectionState::Failed {
-                let text = format!("the {leg} connection failed; connecting again");
-                events.happened(Event::PeerFailed(id, Fault::new("media-lost", text)));
+                events.happened(Event::ConnectionFailed(id));
             }
         });
         let events = self.events.clone();

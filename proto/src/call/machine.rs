@@ -206,6 +206,14 @@ impl Running {
             Event::PeerFailed(peer, fault) if peer == self.publisher.peer => self.restart(m, fault),
             Event::PeerFailed(peer, fault) if Some(peer) == receiver_peer => self.receiver_failed(m, fault),
             Event::AgentMedia(peer) if Some(peer) == receiver_peer => self.agent_media(),
+            Event::ConnectionFailed(peer) if peer == self.publisher.peer => {
+                let fault = self.publisher.connection_failed(self.settings.policy.media_ports);
+                self.restart(m, fault);
+            }
+            Event::ConnectionFailed(peer) if Some(peer) == receiver_peer => {
+                let text = "the connection for the agent's media failed; the kiosk connects again";
+                self.receiver_failed(m, Fault::new("agent-media-lost", text));
+            }
             Event::FaultRaised(fault) => {
                 self.out.push(Effect::Note(Note::Fault(fault.clone())));
                 self.faults.insert(fault.code, fault.message);
@@ -371,8 +379,14 @@ impl Running {
     }
 
     fn remote_candidate(&mut self, handle: HandleId, mline: u32, line: &str) {
-        let Ok(candidate) = self.settings.policy.judge(Direction::Incoming, mline, line) else {
-            return self.out.push(Effect::Note(Note::Filtered(1)));
+        let candidate = match self.settings.policy.judge(Direction::Incoming, mline, line) {
+            Ok(candidate) => candidate,
+            Err(rejection) => {
+                if Some(handle) == self.publisher.handle {
+                    self.publisher.note_refused(&rejection);
+                }
+                return self.out.push(Effect::Note(Note::Filtered(1)));
+            }
         };
         if Some(handle) == self.publisher.handle {
             self.publisher.note_remote(&candidate);

@@ -117,6 +117,8 @@ pub enum Event {
     LocalCandidate(PeerId, Option<TcpOnlyCandidate>),
     /// A peer connection can't be used any more.
     PeerFailed(PeerId, Fault),
+    /// ICE or DTLS of a peer connection failed: it never came up, or was lost.
+    ConnectionFailed(PeerId),
     /// The first media of the agent was decoded.
     AgentMedia(PeerId),
     /// Something outside the call's own course is wrong: camera, microphone, loudspeaker.

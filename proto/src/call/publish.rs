@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::link::{At, Purpose};
 use super::machine::{Moment, Running};
 use super::{Effect, Fault, Milestone, Note, PeerId};
-use crate::ice::{Direction, TcpOnlyCandidate, TcpOnlySdp};
+use crate::config::PortRange;
+use crate::ice::{Direction, Rejection, TcpOnlyCandidate, TcpOnlySdp};
 use crate::janus::{HandleId, Request, RoomEvent};
 
 /// From offer to `webrtcup`; beyond it the media connection is taken as blocked.
@@ -59,6 +60,8 @@ pub(super) struct Publisher {
     candidates: Candidates,
     /// What Janus offered to be dialled at, for the fault when nothing could be.
     remote: Vec<String>,
+    /// A port that Janus listens on and that may not be dialled.
+    refused: Option<u16>,
 }
 
 impl Publisher {
@@ -70,6 +73,7 @@ impl Publisher {
             offer: None,
             candidates: Candidates::default(),
             remote: Vec::new(),
+            refused: None,
         }
     }
 
@@ -80,22 +84,39 @@ impl Publisher {
         }
     }
 
-    fn unreachable(&self) -> Fault {
+    pub(super) fn note_refused(&mut self, rejection: &Rejection) {
+        if let Rejection::PortOutsideRange(port) = rejection {
+            self.refused = Some(*port);
+        }
+    }
+
+    fn unreachable(&self, media_ports: PortRange) -> Fault {
         if self.remote.is_empty() {
-            return Fault::new(
-                "no-tcp-candidate",
-                "Janus offered no TCP candidate within janus.media_ports: set ice_tcp = true and media.rtp_port_range in janus.jcfg",
-            );
+            let text = match self.refused {
+                Some(port) => format!(
+                    "Janus listens for media on TCP port {port}, which is not in janus.media_ports = \"{media_ports}\": set this key \
+                     and media.rtp_port_range in janus.jcfg to the same range"
+                ),
+                None => "Janus offered no TCP candidate: set ice_tcp = true in janus.jcfg".to_owned(),
+            };
+            return Fault::new("no-tcp-candidate", text);
         }
         Fault::new(
             "media-unreachable",
             format!(
-                "no media connection to {} within {} s: open these TCP ports from the kiosk to the server, and set nat_1_1_mapping if \
+                "no media connection to {}: open these TCP ports from the kiosk to the server, and set nat_1_1_mapping if \
                  the server is behind NAT",
-                self.remote.join(", "),
-                SETUP_TIMEOUT.as_secs()
+                self.remote.join(", ")
             ),
         )
+    }
+
+    /// What a failed connection means: one that never came up is blocked on its way.
+    pub(super) fn connection_failed(&self, media_ports: PortRange) -> Fault {
+        match self.stage {
+            Stage::Up => Fault::new("media-lost", "the media connection was lost; the kiosk connects again"),
+            _ => self.unreachable(media_ports),
+        }
     }
 }
 
@@ -199,6 +220,7 @@ impl Running {
             return self.restart(m, fault);
         }
         self.out.push(Effect::Note(Note::Filtered(answer.rejected().len())));
+        answer.rejected().iter().for_each(|rejection| self.publisher.note_refused(rejection));
         for line in answer.as_str().lines().filter(|line| line.starts_with("a=candidate:")) {
             if let Ok(candidate) = self.settings.policy.judge(Direction::Incoming, 0, line) {
                 self.publisher.note_remote(&candidate);
@@ -226,7 +248,7 @@ impl Running {
 
     pub(super) fn publisher_overdue(&mut self, m: Moment) {
         if self.publisher_deadline().is_some_and(|deadline| deadline <= m.now) {
-            let fault = self.publisher.unreachable();
+            let fault = self.publisher.unreachable(self.settings.policy.media_ports);
             self.restart(m, fault);
         }
     }

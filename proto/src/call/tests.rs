@@ -35,6 +35,7 @@ fn sdp(direction: Direction) -> TcpOnlySdp {
 /// The machine with a clock, and what it did since the last question.
 struct Rig {
     call: Call,
+    settings: Settings,
     now: Duration,
     effects: Vec<Effect>,
     /// Transaction of the last request, which the next event of the room answers.
@@ -43,13 +44,18 @@ struct Rig {
 
 impl Rig {
     fn started() -> Self {
-        let mut rig = Self { call: Call::default(), now: Duration::from_secs(100), effects: Vec::new(), last: None };
+        Self::started_with(settings())
+    }
+
+    fn started_with(settings: Settings) -> Self {
+        let (now, effects) = (Duration::from_secs(100), Vec::new());
+        let mut rig = Self { call: Call::default(), settings, now, effects, last: None };
         rig.event(Event::Start { call_id: "c".to_owned() });
         rig
     }
 
     fn event(&mut self, event: Event) {
-        self.effects.extend(self.call.handle(self.now, u32::MAX / 2, &settings(), event));
+        self.effects.extend(self.call.handle(self.now, u32::MAX / 2, &self.settings, event));
     }
 
     /// What was sent since the last look, as JSON.
@@ -311,6 +317,36 @@ fn media_that_does_not_connect_names_the_ports() {
 }
 
 #[test]
+fn a_connection_that_fails_before_it_was_up_is_blocked_and_one_that_was_up_is_lost() {
+    let mut rig = Rig::started();
+    let peer = rig.joined(Vec::new());
+    rig.event(Event::OfferReady(peer, sdp(Direction::Outgoing)));
+    rig.request("publish");
+    rig.room(PUBLISHER, RoomEvent::Configured, Some("answer"));
+    rig.event(Event::ConnectionFailed(peer));
+    assert_eq!(rig.fault(), "media-unreachable");
+
+    let (mut rig, peer) = Rig::waiting();
+    rig.event(Event::ConnectionFailed(peer));
+    assert_eq!(rig.fault(), "media-lost");
+}
+
+#[test]
+fn media_ports_that_differ_from_those_of_the_server_are_told_with_both() {
+    let elsewhere = PortRange::try_from("41000-41099".to_owned()).unwrap();
+    let settings = Settings { policy: TcpOnlyPolicy { media_ports: elsewhere }, ..settings() };
+    let mut rig = Rig::started_with(settings);
+    let peer = rig.joined(Vec::new());
+    rig.event(Event::OfferReady(peer, sdp(Direction::Outgoing)));
+    rig.request("publish");
+    rig.room(PUBLISHER, RoomEvent::Configured, Some("answer"));
+    rig.wait();
+    assert_eq!(rig.fault(), "no-tcp-candidate");
+    let message = &rig.call.faults()["no-tcp-candidate"];
+    assert!(message.contains("port 40003") && message.contains("41000-41099"), "{message}");
+}
+
+#[test]
 fn a_silent_server_is_a_lost_one() {
     let (mut rig, _) = Rig::waiting();
     rig.effects.clear();
@@ -396,6 +432,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => peer().prop_map(|peer| Event::AnswerReady(peer, sdp(Direction::Outgoing))),
         2 => peer().prop_map(|peer| Event::LocalCandidate(peer, None)),
         1 => peer().prop_map(|peer| Event::PeerFailed(peer, Fault::new("media-lost", ""))),
+        1 => peer().prop_map(Event::ConnectionFailed),
         2 => peer().prop_map(Event::AgentMedia),
         4 => Just(Event::Tick),
     ]
