@@ -153,7 +153,8 @@ fn tls_remedy(error: &io::Error) -> &'static str {
         Some(rustls::Error::InvalidCertificate(certificate)) => match certificate {
             C::Expired | C::ExpiredContext { .. } => "renew the server's certificate, or set the kiosk's clock",
             C::NotValidYet | C::NotValidYetContext { .. } => "set the kiosk's clock",
-            C::UnknownIssuer => "janus.ca_file must hold the CA that signed the server's certificate",
+            // A bad signature: an authority of the same name, with another key.
+            C::UnknownIssuer | C::BadSignature => "janus.ca_file must hold the CA that signed the server's certificate",
             C::NotValidForName | C::NotValidForNameContext { .. } => {
                 "the server's certificate is for another name: compare it with janus.url"
             }

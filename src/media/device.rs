@@ -27,13 +27,13 @@ pub struct Device {
 
 impl Device {
     /// Opens the device with `build`, again and again, until it works, and again when it fails.
-    /// While it doesn't work, the fault `code` stands.
-    pub fn supervise<B>(code: &'static str, events: Events, build: B) -> Self
+    /// While it doesn't work, the fault `code` stands; its message ends with `remedy`.
+    pub fn supervise<B>(code: &'static str, remedy: &'static str, events: Events, build: B) -> Self
     where
         B: Fn() -> Result<gst::Pipeline, MediaError> + Send + Sync + Clone + 'static,
     {
         let (stop, stopped) = watch::channel(false);
-        Self { stop, task: tokio::spawn(run(code, events, build, stopped)) }
+        Self { stop, task: tokio::spawn(run(code, remedy, events, build, stopped)) }
     }
 
     /// Closes the device; returns when it is closed.
@@ -43,7 +43,7 @@ impl Device {
     }
 }
 
-async fn run<B>(code: &'static str, events: Events, build: B, mut stopped: watch::Receiver<bool>)
+async fn run<B>(code: &'static str, remedy: &'static str, events: Events, build: B, mut stopped: watch::Receiver<bool>)
 where
     B: Fn() -> Result<gst::Pipeline, MediaError> + Send + Sync + Clone + 'static,
 {
@@ -68,7 +68,7 @@ where
         };
         let Some(reason) = reason else { return };
         if raised.as_ref() != Some(&reason) {
-            events.happened(Event::FaultRaised(Fault::new(code, reason.clone())));
+            events.happened(Event::FaultRaised(Fault::new(code, format!("{reason}; {remedy}"))));
             raised = Some(reason);
         }
         tokio::select! {

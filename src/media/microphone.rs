@@ -17,7 +17,8 @@ pub fn open(audio: &Audio, inlet: &Inlet, events: &Events) -> Option<Device> {
         return None;
     }
     let (audio, inlet) = (audio.clone(), inlet.clone());
-    Some(Device::supervise("microphone-unavailable", events.clone(), move || build(&audio, inlet.clone())))
+    let remedy = "plug it in, or set audio.source_device to one that `arecord -L` lists";
+    Some(Device::supervise("microphone-unavailable", remedy, events.clone(), move || build(&audio, inlet.clone())))
 }
 
 fn build(audio: &Audio, inlet: Inlet) -> Result<gst::Pipeline, MediaError> {

@@ -57,7 +57,8 @@ impl Playback {
         let mut devices = Vec::new();
         if config.audio.sink == AudioSink::Alsa {
             let device = config.audio.sink_device.clone();
-            devices.push(Device::supervise("speaker-unavailable", events.clone(), move || {
+            let remedy = "plug it in, or set audio.sink_device to one that `aplay -L` lists";
+            devices.push(Device::supervise("speaker-unavailable", remedy, events.clone(), move || {
                 let pipeline = pipeline(
                     "appsrc name=in ! audioconvert ! audioresample ! alsasink name=speaker buffer-time=80000 latency-time=20000",
                 )?;
@@ -68,7 +69,8 @@ impl Playback {
         }
         if shows(config.display.sink) {
             let pictures = self.pictures.clone();
-            devices.push(Device::supervise("display-unavailable", events.clone(), move || {
+            let remedy = "is a session running that the daemon may show a window in? Else set display.sink = \"none\"";
+            devices.push(Device::supervise("display-unavailable", remedy, events.clone(), move || {
                 let pipeline = pipeline("appsrc name=in ! videoconvert ! videoscale ! autovideosink sync=false")?;
                 lead(&pictures, &pipeline, None, 2)?;
                 Ok(pipeline)
