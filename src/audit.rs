@@ -26,6 +26,8 @@ struct Shared {
     media_ports: PortRange,
     figures: SocketFigures,
     descriptors: u64,
+    /// The evidence that was told last.
+    reported: String,
 }
 
 impl Audit {
@@ -33,9 +35,11 @@ impl Audit {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call begins: its figures start from nothing.
+    /// A call begins: its figures start from nothing, and what was wrong before is told again.
     pub fn begin(&self) {
-        self.shared().figures = SocketFigures::default();
+        let mut shared = self.shared();
+        shared.figures = SocketFigures::default();
+        shared.reported.clear();
     }
 
     /// The pairs that carry media now, and the ports that they may use.
@@ -54,10 +58,9 @@ impl Audit {
         self.shared().descriptors
     }
 
-    /// Looks until the daemon ends. The same violation is reported once, until it is gone.
+    /// Looks until the daemon ends. The same violation is reported once in a call, until it is gone.
     pub async fn run(self, events: Events, pulse: Pulse) {
         let mut every = tokio::time::interval(INTERVAL);
-        let mut reported = String::new();
         loop {
             every.tick().await;
             pulse.beat(Part::Audit);
@@ -68,18 +71,19 @@ impl Audit {
                     continue;
                 }
             };
-            let violations = {
+            let evidence = {
                 let mut shared = self.shared();
                 shared.descriptors = descriptors;
                 audit::count(&sockets, &mut shared.figures);
-                audit::judge(&sockets, &shared.pairs, shared.media_ports)
+                let violations = audit::judge(&sockets, &shared.pairs, shared.media_ports);
+                let evidence = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                let before = std::mem::replace(&mut shared.reported, evidence.clone());
+                (evidence != before && !evidence.is_empty()).then_some(evidence)
             };
-            let evidence = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            if evidence != reported && !evidence.is_empty() {
+            if let Some(evidence) = evidence {
                 error!(FAULT = "tcp-only-violation", "{evidence}");
-                events.send(News::Happened(Event::Violation(evidence.clone()))).await;
+                events.send(News::Happened(Event::Violation(evidence))).await;
             }
-            reported = evidence;
         }
     }
 }

@@ -264,6 +264,8 @@ impl Engine {
             Effect::Reached(milestone) => self.reached(milestone),
             Effect::Note(note) => log(&note),
             Effect::Ended(reason) => {
+                // What the audit saw last may be why it ends.
+                self.figures.sockets = self.audit.figures();
                 self.show();
                 self.close_all().await;
                 info!(reason, "the call has ended");
