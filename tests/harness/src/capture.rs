@@ -48,7 +48,7 @@ pub struct Packets {
 impl Capture {
     /// Starts to record all packets, both ways. Returns when the recording runs.
     pub fn start(world: &World, host: Host) -> Result<Self> {
-        let socket = world.open_socket(host, packet_socket)?;
+        let socket = world.at(host)?.open_socket(packet_socket)?;
         // The name must end in .pcap: where AppArmor is on, tcpdump may read no other files.
         let file = world.dir().join(format!("{}.pcap", host.name()));
         let writer = BufWriter::new(File::create(&file).map_err(Error::io(file.display().to_string()))?);

@@ -1,10 +1,6 @@
 //! Sockets of a world's hosts in the hands of the test itself.
 
-use crate::{
-    Error, Result,
-    process::run,
-    world::{Host, World},
-};
+use crate::{Error, Result, place::Place, process::run};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, recvmsg, sendmsg};
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -15,17 +11,13 @@ use std::{
     },
 };
 
-impl World {
-    /// Opens a socket inside a host: a short-lived child goes there, opens it and sends it back. `open` runs between
+impl Place {
+    /// Opens a socket here, on whatever host this is: a short-lived child goes there, opens it and sends it back. `open` runs between
     /// fork and exec: it may make system calls and must not allocate.
-    pub fn open_socket(
-        &self,
-        host: Host,
-        open: impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static,
-    ) -> Result<OwnedFd> {
-        let failed = |what: &str| Error::io(format!("{what} for a socket on {}", host.name()));
+    pub fn open_socket(&self, open: impl Fn() -> io::Result<OwnedFd> + Send + Sync + 'static) -> Result<OwnedFd> {
+        let failed = |what: &str| Error::io(format!("{what} for a socket on another host"));
         let (ours, theirs) = UnixDatagram::pair().map_err(failed("socket pair"))?;
-        let mut child = self.at(host)?.command("true");
+        let mut child = self.command("true");
         // SAFETY: between fork and exec only system calls are made; what nix allocates for them is small and on this thread.
         unsafe { child.pre_exec(move || send(&theirs, &open()?)) };
         run(&mut child)?;
@@ -43,17 +35,17 @@ impl World {
                 return Ok(unsafe { OwnedFd::from_raw_fd(descriptor) });
             }
         }
-        Err(Error::Other(format!("the child on {} sent no socket", host.name())))
+        Err(Error::Other("the child sent no socket".into()))
     }
 
-    /// Listens on an address of a host.
-    pub fn listen(&self, host: Host, address: SocketAddr) -> Result<TcpListener> {
-        self.open_socket(host, move || TcpListener::bind(address).map(OwnedFd::from)).map(TcpListener::from)
+    /// Listens on an address of this host.
+    pub fn listen(&self, address: SocketAddr) -> Result<TcpListener> {
+        self.open_socket(move || TcpListener::bind(address).map(OwnedFd::from)).map(TcpListener::from)
     }
 
-    /// Connects from a host to an address.
-    pub fn dial(&self, host: Host, address: SocketAddr) -> Result<TcpStream> {
-        self.open_socket(host, move || TcpStream::connect(address).map(OwnedFd::from)).map(TcpStream::from)
+    /// Connects from this host to an address.
+    pub fn dial(&self, address: SocketAddr) -> Result<TcpStream> {
+        self.open_socket(move || TcpStream::connect(address).map(OwnedFd::from)).map(TcpStream::from)
     }
 }
 
