@@ -25,6 +25,7 @@ use crate::janus::Socket;
 use crate::media::MediaError;
 use crate::media::camera::Camera;
 use crate::media::device::Device;
+use crate::media::link::LinkWatch;
 use crate::media::microphone;
 use crate::media::peer::Peer;
 use crate::media::playback::{Playback, PlaybackDevices};
@@ -65,6 +66,7 @@ pub struct Engine {
     playback: Playback,
     devices: Option<Devices>,
     publisher: Option<Publisher>,
+    link: Option<LinkWatch>,
     receiver: Option<Receiver>,
     closing: Vec<JoinHandle<()>>,
     figures: CallFigures,
@@ -115,6 +117,7 @@ impl Engine {
             playback: Playback::default(),
             devices: None,
             publisher: None,
+            link: None,
             receiver: None,
             closing: Vec::new(),
             figures: CallFigures::default(),
@@ -163,17 +166,21 @@ impl Engine {
         }
     }
 
-    /// The bitrate changes at once, everything else with the next call.
+    /// The bitrates change at once, everything else with the next call.
     fn reconfigure(&mut self, config: Config) {
-        let bitrate = config.video.bitrate_kbps;
-        if let Some(publisher) = self.publisher.as_ref().filter(|_| bitrate != self.config.video.bitrate_kbps) {
+        let changed = config.video != self.config.video;
+        self.config = config;
+        if let Some(publisher) = self.publisher.as_ref().filter(|_| changed) {
+            let bitrate = self.config.video.bitrate_kbps;
             match publisher.set_bitrate(u64::from(bitrate.bits_per_second())) {
                 Ok(()) => info!(%bitrate, "the encoder has a new bitrate"),
                 Err(error) => warn!("the encoder keeps its bitrate: {error}"),
             }
+            if self.link.is_some() {
+                self.watch_link();
+            }
         }
         info!("the new configuration takes effect with the next call");
-        self.config = config;
     }
 
     fn answer_ended(&mut self) {
@@ -334,7 +341,9 @@ impl Engine {
     fn stop_peer(&mut self, id: PeerId) {
         let Some(peer) = self.peer(id) else { return };
         if self.publisher.as_ref().is_some_and(|publisher| publisher.peer.id() == id) {
+            self.link = None;
             self.pictures.lead_to(None);
+            self.pictures.hold(false);
             self.sound.lead_to(None);
             self.publisher = None;
         } else {
@@ -361,7 +370,16 @@ impl Engine {
         self.audit.pairs(Vec::new(), self.settings.policy.media_ports);
     }
 
+    fn watch_link(&mut self) {
+        if let Some(publisher) = &self.publisher {
+            self.link = Some(LinkWatch::start(publisher.clone(), self.pictures.clone(), &self.config.video));
+        }
+    }
+
     fn reached(&mut self, milestone: Milestone) {
+        if milestone == Milestone::WebRtcUp {
+            self.watch_link();
+        }
         let setup = &mut self.figures.setup;
         let slot = match milestone {
             Milestone::Signalling => &mut setup.signalling_ms,

@@ -16,6 +16,8 @@ pub struct CallFigures {
     pub publish: LegFigures,
     /// The connection on which the kiosk receives the agent.
     pub receive: LegFigures,
+    /// What the kernel says of the publishing connection, and what follows from it.
+    pub link: LinkFigures,
     /// Sockets of the daemon by kind, from the audit's last look.
     pub sockets: SocketFigures,
     /// The daemon's own use of the machine.
@@ -100,6 +102,32 @@ pub struct AudioFigures {
     pub bits_per_second: u64,
     /// Loudest sample of the last second in dBFS (0 is full scale); absent when nothing was decoded.
     pub peak_dbfs: Option<f64>,
+}
+
+/// The TCP connection that carries the kiosk's media, from the last look (every 40 ms).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LinkFigures {
+    /// Written, not sent (`tcpi_notsent_bytes`).
+    pub unsent_bytes: u64,
+    /// Sent, not acknowledged.
+    pub in_flight_bytes: u64,
+    /// `tcpi_rtt`, milliseconds.
+    pub smoothed_rtt_ms: f64,
+    /// `tcpi_min_rtt`, milliseconds.
+    pub min_rtt_ms: f64,
+    /// `tcpi_delivery_rate`, bits per second.
+    pub delivery_bits_per_second: u64,
+    /// Segments sent again since the connection began (`tcpi_total_retrans`).
+    pub retransmits: u64,
+    /// Delay that the next frame would meet in the sender and in the network's queues, milliseconds.
+    pub queue_delay_ms: f64,
+    /// The most of it in this call, milliseconds.
+    pub queue_delay_peak_ms: f64,
+    /// What the encoder is asked for.
+    pub target_bits_per_second: u64,
+    /// Frames left out before the encoder since the call began, because the queue was over its budget.
+    pub frames_left_out: u64,
 }
 
 /// Sockets that the daemon holds.

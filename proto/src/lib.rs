@@ -14,5 +14,6 @@ pub mod figures;
 pub mod ice;
 pub mod janus;
 pub mod keyframe;
+pub mod rate;
 pub mod secret;
 pub mod watchdog;

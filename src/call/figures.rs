@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::Engine;
 use crate::host::process;
+use crate::media::link::LinkWatch;
 use crate::media::meter::Rate;
 use crate::media::peer::Peer;
 use crate::tcp_only::sockets;
@@ -67,6 +68,7 @@ impl Engine {
         self.audit.pairs(pairs, self.settings.policy.media_ports);
         let figures = &mut self.figures;
         figures.elapsed_ms = self.sampler.elapsed_ms();
+        figures.link = self.link.as_ref().map(LinkWatch::figures).unwrap_or_default();
         figures.publish = publish;
         figures.receive = receive;
         figures.sockets = self.audit.figures();

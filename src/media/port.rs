@@ -47,6 +47,8 @@ pub struct Inlet(Arc<Mutex<Behind>>);
 struct Behind {
     source: Option<app::AppSrc>,
     caps: Option<gst::Caps>,
+    held: bool,
+    left_out: u64,
 }
 
 impl Inlet {
@@ -75,9 +77,26 @@ impl Inlet {
         });
     }
 
+    /// While held, what is put in is left out.
+    pub fn hold(&self, held: bool) {
+        self.with(|behind| behind.held = held);
+    }
+
+    /// Buffers that were left out so far.
+    pub fn left_out(&self) -> u64 {
+        self.with(|behind| behind.left_out)
+    }
+
     /// Puts one buffer in. A pipeline that is being stopped takes none, and that is no fault of the giver.
     pub fn put(&self, buffer: &gst::BufferRef) {
-        let Some(source) = self.with(|behind| behind.source.clone()) else { return };
+        let open = self.with(|behind| {
+            if behind.held {
+                behind.left_out += 1;
+                return None;
+            }
+            behind.source.clone()
+        });
+        let Some(source) = open else { return };
         // The memory is shared; only the stamps are ours to drop.
         let mut copy = buffer.copy();
         if let Some(buffer) = copy.get_mut() {

@@ -55,7 +55,8 @@ fn describe(fd: RawFd) -> Option<Socket> {
     })
 }
 
-fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+/// The internet address in what the kernel answered; IPv4 in IPv6 clothes is IPv4.
+pub fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = storage.as_sockaddr_in() {
         return Some(SocketAddr::from((v4.ip(), v4.port())));
     }

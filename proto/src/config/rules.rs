@@ -9,7 +9,7 @@ use super::schema::{CameraSource, Config};
 /// Adds a finding for every broken rule whose keys are sound.
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     let Config { camera, video, janus, ice, .. } = config;
-    let (least, start, most) = (video.min_bitrate_kbps, video.bitrate_kbps, video.max_bitrate_kbps);
+    let (least, most) = (video.min_bitrate_kbps, video.bitrate_kbps);
 
     require(
         findings,
@@ -17,16 +17,10 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         &["camera.source", "camera.file"],
         || "source = \"file\" plays a recording, and there is none; write `file = \"/path/of/a/recording.mp4\"`".into(),
     );
-    require(findings, start >= least, &["video.bitrate_kbps", "video.min_bitrate_kbps"], || {
+    require(findings, most >= least, &["video.bitrate_kbps", "video.min_bitrate_kbps"], || {
         format!(
             "bitrate_kbps, {}, is less than min_bitrate_kbps, {}; raise the one or lower the other",
-            start.0, least.0
-        )
-    });
-    require(findings, start <= most, &["video.bitrate_kbps", "video.max_bitrate_kbps"], || {
-        format!(
-            "bitrate_kbps, {}, is more than max_bitrate_kbps, {}; lower the one or raise the other",
-            start.0, most.0
+            most.0, least.0
         )
     });
     if let Some(local) = ice.local_address {

@@ -174,12 +174,10 @@ pub enum PowerLine {
 pub struct Video {
     /// `auto`, or the one GStreamer element to use.
     pub encoder: EncoderChoice,
-    /// What a call starts with, kbit/s.
+    /// What the picture gets where the link carries it, kbit/s.
     pub bitrate_kbps: Kbps,
-    /// Never below this, kbit/s.
+    /// What it gets at least, however slow the link, kbit/s.
     pub min_bitrate_kbps: Kbps,
-    /// Never above this, kbit/s.
-    pub max_bitrate_kbps: Kbps,
     /// Requests for a key frame that come sooner than this after the last one wait, milliseconds.
     #[schemars(range(min = 100, max = 10_000))]
     pub keyframe_min_interval_ms: u32,
@@ -191,7 +189,6 @@ impl Default for Video {
             encoder: EncoderChoice::Auto,
             bitrate_kbps: Kbps(1000),
             min_bitrate_kbps: Kbps(150),
-            max_bitrate_kbps: Kbps(4000),
             keyframe_min_interval_ms: 500,
         }
     }
