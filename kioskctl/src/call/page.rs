@@ -1,7 +1,7 @@
 //! The page that `kioskctl call status` shows: what a technician wants to know, on one screen.
 
 use super::bus::Status;
-use kiosk_proto::figures::{AudioFigures, CallFigures, EndpointFigures, LegFigures, VideoFigures};
+use kiosk_proto::figures::{AudioFigures, CallFigures, EndpointFigures, LegFigures, LinkFigures, VideoFigures};
 use std::fmt::Write;
 
 /// Lays out a status as text.
@@ -47,7 +47,7 @@ fn call(id: &str, figures: &CallFigures, line: &mut impl FnMut(&str, String)) {
     line(
         "set-up",
         format!(
-            "signalling {}, joined {}, media connected {}, agent's picture {}",
+            "signalling {}, joined {}, media connected {}, agent's media {}",
             milliseconds(setup.signalling_ms),
             milliseconds(setup.joined_ms),
             milliseconds(setup.webrtcup_ms),
@@ -61,6 +61,21 @@ fn call(id: &str, figures: &CallFigures, line: &mut impl FnMut(&str, String)) {
             line("", audio(&leg.audio));
         }
     }
+    if figures.publish.pair.is_some() {
+        line("link", link(&figures.link));
+    }
+}
+
+fn link(link: &LinkFigures) -> String {
+    format!(
+        "{:.0} ms of queue (at most {:.0}), RTT {:.0} ms, encoder asked for {} kb/s, {} frames left out, {} segments sent again",
+        link.queue_delay_ms,
+        link.queue_delay_peak_ms,
+        link.smoothed_rtt_ms,
+        link.target_bits_per_second / 1000,
+        link.frames_left_out,
+        link.retransmits
+    )
 }
 
 fn connection(leg: &LegFigures) -> String {
@@ -144,6 +159,15 @@ mod tests {
                 audio: AudioFigures { packets: 3000, bits_per_second: 32_000, peak_dbfs: Some(-12.4) },
             },
             receive: LegFigures::default(),
+            link: LinkFigures {
+                smoothed_rtt_ms: 21.3,
+                queue_delay_ms: 4.2,
+                queue_delay_peak_ms: 96.0,
+                target_bits_per_second: 1_000_000,
+                frames_left_out: 3,
+                retransmits: 7,
+                ..LinkFigures::default()
+            },
             sockets: SocketFigures { tcp_connected: 2, tcp_listening: 2, udp: 0, udp_peak: 0, samples: 61 },
             process: ProcessFigures { rss_peak_kib: 78_125, rss_kib: 68_359, cpu_seconds: 21.4, fds: 40, threads: 22 },
         };
