@@ -42,7 +42,7 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
     let (events, inbox) = Events::channel();
     let (audit, pulse) = (Audit::default(), Pulse::new());
     let bus = config.control.bus.clone();
-    info!(version = env!("CARGO_PKG_VERSION"), "kioskd starts");
+    info!(version = env!("CARGO_PKG_VERSION"), gstreamer = %gstreamer::version_string(), "kioskd starts");
     // Tried now, so that the first call need not wait for it; without an encoder the daemon stays up, and the call says so.
     let _certificate = rehearse(&config, &events).await?;
     let (engine, view) = Engine::new(config, events.clone(), audit.clone(), pulse.clone());
