@@ -17,13 +17,14 @@ pub fn encoders() -> anyhow::Result<()> {
     let mut chosen = None;
     for spec in ENCODERS {
         let trial = try_one(spec);
-        let text = match &trial {
-            Ok(working) => format!("works: {}, {} ms for the trial", working.profile, working.took.as_millis()),
-            Err(reason) => format!("not used: {reason}"),
+        let text = match (&trial, chosen) {
+            (Ok(working), before) => {
+                let why_not = before.map(|element| format!("; {element} comes first")).unwrap_or_default();
+                chosen = chosen.or(Some(spec.element));
+                format!("works: {}, {} ms for the trial{why_not}", working.profile, working.took.as_millis())
+            }
+            (Err(reason), _) => format!("not used: {reason}"),
         };
-        if trial.is_ok() && chosen.is_none() {
-            chosen = Some(spec.element);
-        }
         println!("{:<14} {:<40} {text}", spec.element, spec.platform);
     }
     match chosen {

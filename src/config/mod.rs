@@ -19,25 +19,25 @@ const MAX_SECRET_BYTES: u64 = 16 * 1024;
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The file could not be read.
-    #[error("{path}: {source}; give the file with --config, or make it from the commented example config/kiosk.toml")]
+    #[error("{path}: {reason}; give the file with --config, or make it from the commented example config/kiosk.toml")]
     Unreadable {
         /// Which file.
         path: PathBuf,
-        /// What the system says.
-        source: io::Error,
+        /// What the system says; not `source`, which would be printed again as the cause.
+        reason: io::Error,
     },
     /// The file is no configuration.
     #[error(transparent)]
     Invalid(ConfigErrors),
     /// A file that holds a secret could not be read.
-    #[error("{path}: {source}; this file is named by {key} and must be readable by the daemon's user")]
+    #[error("{path}: {reason}; this file is named by {key} and must be readable by the daemon's user")]
     Secret {
         /// The key that names the file.
         key: &'static str,
         /// Which file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -56,7 +56,7 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<String> {
 /// With every error in the file, not only the first.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
     let text = read_bounded(path, MAX_CONFIG_BYTES)
-        .map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
+        .map_err(|reason| LoadError::Unreadable { path: path.to_owned(), reason })?;
     config::parse(&text).map_err(|errors| LoadError::Invalid(errors.in_file(path.display().to_string())))
 }
 
@@ -68,6 +68,6 @@ pub fn secret(key: &'static str, file: Option<&SecretFile>) -> Result<Option<Sec
     let Some(file) = file else { return Ok(None) };
     match read_bounded(file.path(), MAX_SECRET_BYTES) {
         Ok(text) => Ok(Some(Secret::new(text.trim()))),
-        Err(source) => Err(LoadError::Secret { key, path: file.path().to_owned(), source }),
+        Err(reason) => Err(LoadError::Secret { key, path: file.path().to_owned(), reason }),
     }
 }

@@ -24,7 +24,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum MediaError {
     /// An element is not installed.
-    #[error("GStreamer has no element {0}; install the plugin that has it")]
+    #[error("GStreamer says: {0}; install the plugin that has it")]
     NoElement(String),
     /// GStreamer refused the description or the state.
     #[error("{0}")]
@@ -84,7 +84,7 @@ impl Certificate {
     /// When GStreamer's DTLS plugin is not installed.
     pub fn make() -> Result<Self, MediaError> {
         let element = gst::ElementFactory::make("dtlsdec").build();
-        element.map(Self).map_err(|_| MediaError::NoElement("dtlsdec".to_owned()))
+        element.map(Self).map_err(|_| MediaError::NoElement("no element \"dtlsdec\"".to_owned()))
     }
 }
 
