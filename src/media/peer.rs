@@ -1,6 +1,7 @@
 //! One `webrtcbin`, TCP only: what comes from outside and what goes out has passed the policy, by type.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -31,6 +32,7 @@ pub struct Peer {
     webrtc: gst::Element,
     events: Events,
     policy: TcpOnlyPolicy,
+    stopped: Arc<Mutex<bool>>,
 }
 
 impl Peer {
@@ -49,7 +51,7 @@ impl Peer {
         let webrtc: gst::Element = named(&pipeline, "webrtc")?;
         webrtc.set_property_from_str("bundle-policy", "max-bundle");
         agent::make_tcp_only(&webrtc, local_address)?;
-        let peer = Self { id, leg, pipeline, webrtc, events, policy };
+        let peer = Self { id, leg, pipeline, webrtc, events, policy, stopped: Arc::default() };
         peer.watch();
         Ok(peer)
     }
@@ -179,14 +181,20 @@ impl Peer {
     /// Starts the pipeline.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When it does not start, or has been stopped: the task that makes an offer or an answer may come too late, and what
+    /// it started then nobody would stop.
     pub fn play(&self) -> Result<(), MediaError> {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stopped {
+            return Err(MediaError::Refused(format!("the {} connection was closed before it began", self.leg)));
+        }
         self.pipeline.set_state(gst::State::Playing)?;
         Ok(())
     }
 
     /// Stops the pipeline and closes its sockets; blocks until that is done.
     pub fn stop(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
         }
@@ -232,5 +240,27 @@ impl Peer {
             remote_transport: pair.remote.transport.clone(),
             remote: SocketAddr::new(pair.remote.address.parse().ok()?, pair.remote.port),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::pipeline;
+
+    #[test]
+    fn a_connection_that_was_stopped_does_not_begin() {
+        gst::init().unwrap();
+        let peer = || {
+            let policy = TcpOnlyPolicy { media_ports: kiosk_proto::config::PortRange::default() };
+            let pipeline = pipeline("webrtcbin name=webrtc").unwrap();
+            Peer::new(PeerId(1), "receive", pipeline, policy, None, Events::channel().0).unwrap()
+        };
+        let (played, stopped) = (peer(), peer());
+        played.play().unwrap();
+        played.stop();
+        stopped.stop();
+        assert!(stopped.play().is_err());
+        assert_eq!(stopped.pipeline().current_state(), gst::State::Null);
     }
 }
