@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * The agent, without a person: headless Chromium in the real console page. See driver/README.md.
- * One JSON object a line on stdout; commands on stdin: join, leave, mute, end, quit.
+ * One JSON object a line on stdout; commands on stdin: join, leave, mute, watch, end, quit.
  */
 import { statSync } from "node:fs";
 import { fragment, launch, obey, readOptions, reportStats, serve, tell } from "./browser.mjs";
@@ -44,7 +44,8 @@ async function hangUp() {
   await page.waitForTimeout(100);
 }
 
-const run = obey({ join, leave: hangUp, mute: () => page.click("#mute") }, {
+const watch = () => page.evaluate(() => window.driverWatch());
+const run = obey({ join, leave: hangUp, mute: () => page.click("#mute"), watch }, {
   browser,
   seconds: options.seconds,
   callOff: () => (turn += 1),
