@@ -17,16 +17,21 @@ expect() {
     if "$@" >/dev/null 2>&1; then report "$name" true "$text"; else report "$name" false "$text"; fi
 }
 
+# Microseconds since 1970.
+now() { echo "${EPOCHREALTIME/./}"; }
+
 # takes SECONDS COMMAND...: waits until the command succeeds, and puts how long that took into $took, in ms.
 takes() {
-    local most=$1 start=${EPOCHREALTIME/./}
+    local most=$1 start
+    start=$(now)
     shift
     until "$@" >/dev/null 2>&1; do
-        took=$(((${EPOCHREALTIME/./} - start) / 1000))
+        took=$((($(now) - start) / 1000))
         ((took < most * 1000)) || return 1
-        sleep 0.05
+        sleep 0.2
     done
-    took=$(((${EPOCHREALTIME/./} - start) / 1000))
+    took=$((($(now) - start) / 1000))
+    ((took <= most * 1000))
 }
 
 # within NAME SECONDS TEXT COMMAND...: the check holds if the command succeeds by then.
@@ -35,6 +40,33 @@ within() {
     shift 3
     takes "$most" "$@" || { ok=false; text+=" ($(property State); $(property Faults))"; }
     report "$name" "$ok" "$text: $took ms, allowed $((most * 1000)) ms"
+}
+
+# faults_within NAME SECONDS TEXT SINCE CONDITION: the daemon's Faults fulfil the condition (of jq) by then. Timed by the
+# bus, since asking takes a second on an emulated processor. SINCE is what `now` said.
+faults_within() {
+    local name=$1 most=$2 text=$3 since=$4 condition=$5 ok=true at
+    local first="[inputs | select(.[\"timestamp-realtime\"] >= $since and (.payload.data[1].Faults.data | . != null and ($condition)))
+        | .[\"timestamp-realtime\"]] | first // empty"
+    # Twice the time: what comes too late is to be seen too.
+    for ((i = 0; i < most * 2; i++)); do
+        at=$(jq --null-input "$first" "$OUT/changes.json" 2>/dev/null)
+        [[ -z $at ]] || break
+        sleep 1
+    done
+    if [[ -z $at ]]; then
+        ok=false took=never
+    else
+        took="$(((at - since) / 1000)) ms"
+        ((at - since <= most * 1000000)) || ok=false
+    fi
+    report "$name" "$ok" "$text: $took, allowed $((most * 1000)) ms$([[ $ok == true ]] || echo " ($(property State); $(property Faults))")"
+}
+
+watch_changes() {
+    busctl monitor --json=short --match="type='signal',sender='$SERVICE',member='PropertiesChanged'" \
+        >"$OUT/changes.json" 2>/dev/null &
+    sleep 2
 }
 
 # --- the daemon, over D-Bus -------------------------------------------------------------------------------------------
