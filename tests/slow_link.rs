@@ -2,7 +2,7 @@
 //! the picture goes on, and what the link carries is used again when it is back.
 
 use kiosk_harness::{
-    Result,
+    Error, Result,
     kiosk::Kiosk,
     scene::{SETUP, Scene},
     world::{Host, World, scenario},
@@ -12,11 +12,12 @@ use std::{thread, time::Duration};
 /// The kiosk's way out, at `kbit/s` or unlimited.
 fn shape(world: &World, kbps: Option<u32>) -> Result<()> {
     let route = world.run(Host::Kiosk, "ip", &["route", "get", &Host::Server.address().to_string()])?;
-    let device = route.split_whitespace().skip_while(|word| *word != "dev").nth(1).unwrap().to_owned();
+    let device = route.split_whitespace().skip_while(|word| *word != "dev").nth(1);
+    let device = device.ok_or_else(|| Error::Other(format!("no device in {route:?}")))?;
     let rate = kbps.map(|kbps| format!("{kbps}kbit"));
     let arguments: Vec<&str> = match &rate {
-        Some(rate) => vec!["replace", "dev", &device, "root", "tbf", "rate", rate, "burst", "8kb", "latency", "2000ms"],
-        None => vec!["del", "dev", &device, "root"],
+        Some(rate) => vec!["replace", "dev", device, "root", "tbf", "rate", rate, "burst", "8kb", "latency", "2000ms"],
+        None => vec!["del", "dev", device, "root"],
     };
     world.run(Host::Kiosk, "tc", &[&["qdisc"], arguments.as_slice()].concat()).map(|_| ())
 }

@@ -8,6 +8,7 @@ mod site;
 mod token;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(version, about, max_term_width = 100)]
@@ -26,9 +27,17 @@ enum Command {
     Call(call::CallCommand),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
         Command::Server(command) => server::run(command),
         Command::Call(command) => call::run(command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Each error names its cause itself.
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }

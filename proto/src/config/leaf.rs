@@ -85,7 +85,7 @@ fn check_format(format: Option<&str>, text: &str) -> Result<(), InvalidValue> {
             _ => Err(InvalidValue("the literal address of one interface, such as \"10.20.30.40\"".into())),
         },
         Some("absolute-path") if !is_absolute(text) => {
-            Err(InvalidValue("an absolute path, such as \"/etc/kiosk/ca.pem\"".into()))
+            Err(InvalidValue("an absolute path, such as \"/etc/kiosk/NAME\"".into()))
         }
         Some("secret-file") if !is_absolute(text) => Err(InvalidValue(
             "the absolute path of a file that holds the secret, never the secret itself, such as \
