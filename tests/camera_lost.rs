@@ -151,6 +151,7 @@ fn a_camera_that_is_lost_and_comes_back_does_not_disturb_the_call() {
         let before = pairs(&kiosk)?;
         assert!(before.0.is_some() && before.1.is_some());
         let connected = agent.events("connected").len();
+        let set_up = kiosk.process().log_text().len();
 
         for (how, broken) in [("cut short", Vec::new()), ("garbage", vec![0xa5; recording.len()])] {
             let begin = now_ms();
@@ -182,7 +183,7 @@ fn a_camera_that_is_lost_and_comes_back_does_not_disturb_the_call() {
             assert_eq!(pairs(&kiosk)?, before, "the connections are what they were");
         }
         assert_eq!(agent.events("connected").len(), connected);
-        assert!(!kiosk.process().log_text().contains("starting over"));
+        assert!(!kiosk.process().log_text()[set_up..].contains("starting over"));
         Ok(())
     });
 }
