@@ -86,7 +86,7 @@ struct Systemd {
     socket: UnixDatagram,
 }
 
-/// The watchdog's period that the daemon is told; it is to ping twice as often.
+/// The watchdog's period that the daemon is told; it is to ping more often.
 const WATCHDOG: Duration = Duration::from_secs(2);
 
 impl Systemd {

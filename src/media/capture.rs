@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use gstreamer_app as app;
 use kiosk_proto::camera::{Event, OpenFailure};
 use kiosk_proto::config::{Camera as Config, CameraSource};
 use tracing::{info, warn};
@@ -61,8 +62,8 @@ impl Capture {
 }
 
 fn run(config: &Config, inlet: &Inlet, report: &Report, stopped: &mpsc::Receiver<()>) {
-    let pipeline = match build(config, inlet, report) {
-        Ok(pipeline) => pipeline,
+    let (pipeline, mut feed) = match build(config, inlet, report) {
+        Ok(built) => built,
         Err((failure, text)) => return report.event(Event::OpenFailed(failure, text)),
     };
     if let Err(text) = start(&pipeline) {
@@ -71,7 +72,13 @@ fn run(config: &Config, inlet: &Inlet, report: &Report, stopped: &mpsc::Receiver
     report.event(Event::Opened);
     let Some(bus) = pipeline.bus() else { return };
     while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
-        let Some(message) = bus.timed_pop_filtered(POLL, &[gst::MessageType::Error, gst::MessageType::Eos]) else {
+        // A camera sets the pace itself.
+        let wait = if feed.is_some() { gst::ClockTime::ZERO } else { POLL };
+        if let Some(Err(error)) = feed.as_mut().map(Feed::pass_on) {
+            report.event(Event::Error(error.to_string()));
+            break;
+        }
+        let Some(message) = bus.timed_pop_filtered(wait, &[gst::MessageType::Error, gst::MessageType::Eos]) else {
             continue;
         };
         match message.view() {
@@ -92,6 +99,23 @@ fn run(config: &Config, inlet: &Inlet, report: &Report, stopped: &mpsc::Receiver
     let _ = pipeline.set_state(gst::State::Null);
 }
 
+/// From the camera's driver into the pipeline.
+struct Feed {
+    pictures: v4l2::Pictures,
+    entrance: app::AppSrc,
+}
+
+impl Feed {
+    /// One picture, if there is one soon.
+    fn pass_on(&mut self) -> Result<(), v4l2::CameraError> {
+        if let Some(picture) = self.pictures.next(POLL.into())? {
+            // A pipeline that has failed says so on its bus.
+            let _ = self.entrance.push_buffer(picture);
+        }
+        Ok(())
+    }
+}
+
 fn start(pipeline: &gst::Pipeline) -> Result<(), String> {
     if pipeline.set_state(gst::State::Playing).is_ok() {
         return Ok(());
@@ -104,9 +128,16 @@ fn start(pipeline: &gst::Pipeline) -> Result<(), String> {
     })
 }
 
-fn build(config: &Config, inlet: &Inlet, report: &Report) -> Result<gst::Pipeline, (OpenFailure, String)> {
+type Built = (gst::Pipeline, Option<Feed>);
+
+fn build(config: &Config, inlet: &Inlet, report: &Report) -> Result<Built, (OpenFailure, String)> {
+    let mut pictures = None;
     let front = match config.source {
-        CameraSource::V4l2 => v4l2::open(config).map_err(|error| (error.kind(), error.to_string()))?,
+        CameraSource::V4l2 => {
+            let (front, camera) = v4l2::open(config).map_err(|error| (error.kind(), error.to_string()))?;
+            pictures = Some(camera);
+            front
+        }
         CameraSource::File => {
             let file = config.file.clone().unwrap_or_default();
             if !file.is_file() {
@@ -136,6 +167,10 @@ fn build(config: &Config, inlet: &Inlet, report: &Report) -> Result<gst::Pipelin
     named::<gst::Element>(&pipeline, "size").map_err(refused)?.set_property("caps", caps);
     let frames = report.clone();
     port::exit(&named(&pipeline, "out").map_err(refused)?, inlet.clone(), move |_| frames.frame());
+    let feed = match pictures {
+        Some(pictures) => Some(Feed { pictures, entrance: named(&pipeline, "camera").map_err(refused)? }),
+        None => None,
+    };
     info!(source = %name(config), "capture opens");
-    Ok(pipeline)
+    Ok((pipeline, feed))
 }

@@ -5,6 +5,7 @@
 mod controls;
 mod device;
 mod modes;
+mod pictures;
 
 use std::fmt;
 use std::io;
@@ -16,7 +17,8 @@ use nix::errno::Errno;
 use tracing::{info, warn};
 
 use device::{CameraInfo, Opened};
-use modes::capture_description;
+use modes::entrance_description;
+pub use pictures::Pictures;
 
 /// A camera that can't be used, with its name and what the system said.
 #[derive(Debug, thiserror::Error)]
@@ -81,12 +83,13 @@ fn describe(error: &io::Error) -> &'static str {
     }
 }
 
-/// Finds the configured camera, chooses its mode, sets its controls, makes sure that it can be had. Returns the front
-/// of a GStreamer pipeline that delivers its raw pictures.
+/// Finds the configured camera, chooses its mode, sets its controls and makes it deliver. Returns the front of a
+/// GStreamer pipeline that turns its pictures into raw ones, with an `appsrc` named `camera` to put them in, and where
+/// they come from.
 ///
 /// # Errors
 /// Why not; for `device = "auto"` that of the first camera, when none can be used.
-pub fn open(config: &Camera) -> Result<String, CameraError> {
+pub fn open(config: &Camera) -> Result<(String, Pictures), CameraError> {
     let devices = match &config.device {
         CameraDevice::Path(device) => return open_one(Opened::open(device)?, config),
         CameraDevice::Auto => device::candidates()?,
@@ -94,23 +97,24 @@ pub fn open(config: &Camera) -> Result<String, CameraError> {
     let mut first_error = None;
     for camera in devices {
         match open_one(camera, config) {
-            Ok(description) => return Ok(description),
+            Ok(opened) => return Ok(opened),
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }
     Err(first_error.unwrap_or(CameraError::None))
 }
 
-fn open_one(camera: Opened, config: &Camera) -> Result<String, CameraError> {
+fn open_one(camera: Opened, config: &Camera) -> Result<(String, Pictures), CameraError> {
     let wanted = wanted(config, &camera.info);
     let no_mode = |source| CameraError::NoMode { info: camera.info.clone(), source };
     let choice = choose_mode(&camera.modes(&wanted)?, wanted).map_err(no_mode)?;
-    camera.take(&choice.mode)?;
-    info!(camera = %camera.info, mode = %choice.mode, "camera found{}", shortfall(&choice));
-    for refused in controls::apply(&camera, config) {
+    let refused = controls::apply(&camera, config);
+    let pictures = Pictures::new(camera, &choice.mode)?;
+    info!(camera = %pictures.info(), mode = %choice.mode, "camera found{}", shortfall(&choice));
+    for refused in refused {
         warn!("{refused}");
     }
-    Ok(capture_description(&camera.info.device, &choice.mode))
+    Ok((entrance_description(&choice.mode), pictures))
 }
 
 fn wanted(config: &Camera, info: &CameraInfo) -> Wanted {
@@ -186,7 +190,7 @@ mod tests {
     #[test]
     fn a_device_that_is_not_there_is_named() {
         let config = Camera { device: CameraDevice::Path("/dev/video-of-nobody".into()), ..Camera::default() };
-        let error = open(&config).unwrap_err();
+        let Err(error) = open(&config) else { panic!("it is there") };
         assert_eq!(error.kind(), OpenFailure::NotFound);
         assert!(error.to_string().starts_with("/dev/video-of-nobody (not there): opening it: "), "{error}");
     }

@@ -5,11 +5,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 
-use kiosk_proto::camera::Mode;
+use v4l::Device;
 use v4l::capability::Flags;
 use v4l::v4l_sys::v4l2_capability;
-use v4l::video::Capture;
-use v4l::{Device, Format, FourCC};
 
 use super::CameraError;
 
@@ -60,13 +58,6 @@ impl Opened {
             return Ok(Self { info, handle });
         }
         Err(CameraError::NoCapture { device: device.into(), found: format!("{}, driver {}", info.card, info.driver) })
-    }
-
-    /// Sets the format, which fails while another program streams from it.
-    pub(super) fn take(&self, mode: &Mode) -> Result<(), CameraError> {
-        let format = Format::new(mode.width, mode.height, FourCC::new(&mode.fourcc.0));
-        let set = self.handle.set_format(&format);
-        set.map(drop).map_err(|source| self.refused("setting its format", source))
     }
 
     pub(super) fn refused(&self, step: &'static str, source: io::Error) -> CameraError {

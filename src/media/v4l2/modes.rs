@@ -1,7 +1,5 @@
 //! What a camera offers as modes, and a mode as the front of a pipeline.
 
-use std::path::Path;
-
 use kiosk_proto::camera::{Encoding, FourCc, FrameRate, Mode, Wanted};
 use v4l::frameinterval::FrameIntervalEnum;
 use v4l::framesize::{FrameSizeEnum, Stepwise};
@@ -89,8 +87,9 @@ fn rates_within(least: FrameRate, most: FrameRate, wanted: FrameRate) -> Vec<Fra
     rates
 }
 
-/// The front of a GStreamer pipeline, as `gst_parse_launch` reads it: the camera in this mode, as raw pictures.
-pub(super) fn capture_description(device: &Path, mode: &Mode) -> String {
+/// The front of a GStreamer pipeline, as `gst_parse_launch` reads it: an `appsrc` named `camera` that takes pictures of
+/// this mode, and what makes them raw.
+pub(super) fn entrance_description(mode: &Mode) -> String {
     let Mode { fourcc, width, height, frame_rate: FrameRate { numerator, denominator } } = mode;
     let (caps, decoder) = match fourcc.encoding() {
         Some(Encoding::Jpeg) => ("image/jpeg", "! jpegdec "),
@@ -101,10 +100,9 @@ pub(super) fn capture_description(device: &Path, mode: &Mode) -> String {
         // `choose_mode` never chooses one.
         None => ("video/x-raw", ""),
     };
-    let device = device.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
     format!(
-        "v4l2src device=\"{device}\" ! {caps},width={width},height={height},framerate={numerator}/{denominator} \
-         {decoder}! videoconvert"
+        "appsrc name=camera format=time is-live=true do-timestamp=true max-buffers=2 leaky-type=downstream \
+         caps=\"{caps},width={width},height={height},framerate={numerator}/{denominator}\" {decoder}! videoconvert"
     )
 }
 
@@ -118,17 +116,18 @@ mod tests {
 
     #[test]
     fn compressed_pictures_are_decoded_and_raw_ones_are_not() {
+        gstreamer::init().unwrap();
         let ntsc = FrameRate { numerator: 30_000, denominator: 1001 };
-        assert_eq!(
-            capture_description(Path::new("/dev/video0"), &mode(b"MJPG", ntsc)),
-            "v4l2src device=\"/dev/video0\" ! image/jpeg,width=1280,height=720,framerate=30000/1001 \
-             ! jpegdec ! videoconvert"
+        let jpeg = entrance_description(&mode(b"MJPG", ntsc));
+        assert!(jpeg.contains("\"image/jpeg,width=1280,height=720,framerate=30000/1001\" ! jpegdec !"), "{jpeg}");
+        let raw = entrance_description(&mode(b"YUYV", FrameRate::per_second(10)));
+        assert!(
+            raw.contains("\"video/x-raw,format=YUY2,width=1280,height=720,framerate=10/1\" ! videoconvert"),
+            "{raw}"
         );
-        assert_eq!(
-            capture_description(Path::new("/dev/v4l/by-id/a \"b\""), &mode(b"YUYV", FrameRate::per_second(10))),
-            "v4l2src device=\"/dev/v4l/by-id/a \\\"b\\\"\" ! video/x-raw,format=YUY2,width=1280,height=720,\
-             framerate=10/1 ! videoconvert"
-        );
+        for fourcc in [b"MJPG", b"NV12", b"YU12", b"YUYV", b"UYVY"] {
+            gstreamer::parse::launch(&entrance_description(&mode(fourcc, ntsc))).unwrap();
+        }
     }
 
     #[test]
