@@ -14,8 +14,8 @@ use tracing::{error, info, warn};
 use crate::audit::Audit;
 use crate::call::Engine;
 use crate::events::{Events, News};
-use crate::host::journal;
 use crate::host::systemd::{Pulse, feed_watchdog, notify};
+use crate::host::{journal, process};
 use crate::media::Certificate;
 use crate::media::publish::Publisher;
 use crate::{config, control, media};
@@ -28,6 +28,7 @@ const STOP: Duration = Duration::from_secs(3);
 /// # Errors
 /// When the configuration is wrong or D-Bus can't be reached: what a restart alone can mend.
 pub fn run(path: &Path) -> anyhow::Result<()> {
+    process::give_memory_back();
     let config = config::load(path)?;
     journal::begin(config.kiosk.id.as_str()).context("the journal can't be reached")?;
     media::init().context("GStreamer does not start")?;

@@ -1,10 +1,25 @@
-//! What the daemon itself uses, from `/proc/self`.
+//! What the daemon itself uses, from `/proc/self`, and how it gives memory back.
 
 use std::fs;
 
 use kiosk_proto::figures::ProcessFigures;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+
+/// Frames are allocated from this size on as mappings of their own, which go back to the system when they are freed.
+#[cfg(target_env = "gnu")]
+const MAPPED_BYTES: std::ffi::c_int = 128 * 1024;
+
+/// Keeps the C library from raising its limit for mappings to the size of the first frame that is freed, which it does
+/// by itself: frames would then come from the heaps of the threads that make them, each call has new threads, and 50 calls
+/// leave a process of 55 MB at 180 MB. To be called before other threads begin.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number in the allocator.
+    unsafe {
+        nix::libc::mallopt(nix::libc::M_MMAP_THRESHOLD, MAPPED_BYTES);
+    }
+}
 
 fn seconds(time: TimeVal) -> f64 {
     time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6
