@@ -118,7 +118,9 @@ impl Peer {
     /// Emits an action of `webrtcbin` that answers by a promise, and waits for the answer.
     async fn ask(&self, action: &str, argument: glib::SendValue) -> Result<Option<gst::Structure>, MediaError> {
         let (promise, reply) = gst::Promise::new_future();
-        self.webrtc.emit_by_name_with_values(action, &[argument.into(), promise.to_value()]);
+        self.unless_stopped(|| {
+            self.webrtc.emit_by_name_with_values(action, &[argument.into(), promise.to_value()]);
+        })?;
         let reply = match timeout(PROMISE, reply).await {
             Ok(Ok(reply)) => reply.map(|reply| reply.to_owned()),
             Ok(Err(error)) => return Err(MediaError::Refused(format!("webrtcbin did not {action}: {error:?}"))),
@@ -178,17 +180,22 @@ impl Peer {
         self.webrtc.emit_by_name::<()>("add-ice-candidate", &[&candidate.mline(), &candidate.line()]);
     }
 
+    /// Acts on a pipeline that has not been stopped. The task that makes an offer or an answer may come too late, and what
+    /// it began then nobody would end.
+    fn unless_stopped<T>(&self, act: impl FnOnce() -> T) -> Result<T, MediaError> {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stopped {
+            return Err(MediaError::Refused(format!("the {} connection was closed before it was made", self.leg)));
+        }
+        Ok(act())
+    }
+
     /// Starts the pipeline.
     ///
     /// # Errors
-    /// When it does not start, or has been stopped: the task that makes an offer or an answer may come too late, and what
-    /// it started then nobody would stop.
+    /// When it does not start, or has been stopped.
     pub fn play(&self) -> Result<(), MediaError> {
-        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        if *stopped {
-            return Err(MediaError::Refused(format!("the {} connection was closed before it began", self.leg)));
-        }
-        self.pipeline.set_state(gst::State::Playing)?;
+        self.unless_stopped(|| self.pipeline.set_state(gst::State::Playing))??;
         Ok(())
     }
 
