@@ -52,7 +52,7 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
     let _connection = control::serve(&bus, events.clone(), view)
         .await
         .context("D-Bus can't be used: is it running, and is config/dbus/org.branchkiosk.Kiosk1.conf installed?")?;
-    let _watchdog = feed_watchdog(pulse);
+    feed_watchdog(pulse);
     notify(&[NotifyState::Ready]);
 
     let (mut terminate, mut interrupt, mut hangup) =

@@ -1,11 +1,11 @@
 //! Readiness and the watchdog of `Type=notify`.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use kiosk_proto::watchdog::{Heartbeats, Part};
 use sd_notify::NotifyState;
-use tokio::task::JoinHandle;
 use tracing::error;
 
 /// The heartbeats, shared by all parts.
@@ -49,19 +49,22 @@ pub fn notify(state: &[NotifyState<'_>]) {
 }
 
 /// Feeds the watchdog four times as often as it wants, while all parts live: one turn that comes late, or finds a part
-/// busy, is not yet the end.
-pub fn feed_watchdog(pulse: Pulse) -> Option<JoinHandle<()>> {
-    let timeout = sd_notify::watchdog_enabled()?;
-    Some(tokio::spawn(async move {
-        let mut every = tokio::time::interval(timeout / 4);
+/// busy, is not yet the end. From a thread of its own: a part that blocks can hold up everything else that tokio runs, and
+/// then nobody would say which part it was.
+pub fn feed_watchdog(pulse: Pulse) {
+    let Some(timeout) = sd_notify::watchdog_enabled() else { return };
+    let feed = move || {
         loop {
-            every.tick().await;
             let silent = pulse.silent();
             if silent.is_empty() {
                 notify(&[NotifyState::Watchdog]);
             } else {
                 error!(?silent, "the watchdog is not fed: these parts do not answer; systemd will restart the daemon");
             }
+            thread::sleep(timeout / 4);
         }
-    }))
+    };
+    if let Err(error) = thread::Builder::new().name("watchdog".to_owned()).spawn(feed) {
+        error!(%error, "no thread for the watchdog; systemd will restart the daemon");
+    }
 }
