@@ -116,14 +116,17 @@
     }, 100);
   };
 
-  // What the console's page says to its agent: its problems, and that a call is over.
+  // What the console's page says to its agent: its problems, who waits, and that a call is over.
   document.addEventListener("DOMContentLoaded", () => {
     const problem = document.getElementById("problem");
-    let [screen, said] = ["", ""];
+    let [screen, said, waiting] = ["", "", ""];
     new MutationObserver(() => {
       const text = problem === null || problem.hidden ? "" : problem.firstElementChild.textContent.trim();
       if (text !== said && text !== "") tell("error", { message: text, at_ms: now() });
       said = text;
+      const rooms = [...document.querySelectorAll("#customers button")].map((button) => Number(button.dataset.room));
+      if (rooms.join() !== waiting) tell("customers", { rooms, at_ms: now() });
+      waiting = rooms.join();
       const shown = document.body.dataset.screen ?? "";
       if (screen === "call" && shown !== "call") tell("left", { at_ms: now() });
       screen = shown;

@@ -43,9 +43,12 @@ export class Roster {
     void this.#poll();
   }
 
+  /** Ends the polling, and gives the handle back: Janus keeps a thread for each. */
   stop(): void {
+    if (this.#stopped) return;
     this.#stopped = true;
     window.clearTimeout(this.#timer);
+    this.handle.detach();
   }
 
   async #poll(): Promise<void> {
