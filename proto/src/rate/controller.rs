@@ -110,8 +110,7 @@ impl RateController {
         let dead = self.progressed.is_some_and(|at| now.saturating_sub(at) >= DEAD);
         self.measure(sample);
 
-        let unsent = seconds(sample.unsent_bytes, self.throughput);
-        let delay = unsent + sample.smoothed_rtt.saturating_sub(sample.min_rtt);
+        let delay = self.delay(sample);
         self.hold = dead || delay > if self.hold { QUEUE_LOW } else { QUEUE_BUDGET };
         if delay > CONGESTED {
             self.calm_since = None;
@@ -123,6 +122,15 @@ impl RateController {
         }
         self.target = self.target.clamp(self.bounds.min as f64, self.bounds.max as f64);
         Verdict { bits_per_second: self.target as u64, hold: self.hold, dead, delay }
+    }
+
+    /// What a byte written now would wait for. The round-trip time grows for other reasons too, above all by the receiver's
+    /// delayed acknowledgements when little is sent: what is in flight can't wait longer than it takes to carry it. Without
+    /// this bound a hold would never end, since speech alone keeps the round-trip time above the budget.
+    fn delay(&self, sample: &LinkSample) -> Duration {
+        let rate = self.throughput.max(self.bounds.min as f64);
+        let network = sample.smoothed_rtt.saturating_sub(sample.min_rtt).min(seconds(sample.in_flight_bytes, rate));
+        seconds(sample.unsent_bytes, self.throughput) + network
     }
 
     /// Throughput over the window, from what was acknowledged.

@@ -198,6 +198,23 @@ fn a_dead_link_is_named_and_feeding_stops() {
     assert!(!verdict.dead && !verdict.hold);
 }
 
+/// Speech alone: little is in flight, and each packet waits for the receiver's delayed acknowledgement.
+#[test]
+fn a_hold_ends_though_acknowledgements_are_late() {
+    let mut controller = RateController::new(BOUNDS);
+    let sample = |at, unsent, in_flight, acked, rtt| LinkSample {
+        at: ms(at),
+        unsent_bytes: unsent,
+        in_flight_bytes: in_flight,
+        acked_bytes: acked,
+        smoothed_rtt: ms(rtt),
+        min_rtt: Duration::from_micros(6),
+    };
+    assert!(controller.sample(&sample(0, 60_000, 20_000, 0, 150)).hold, "a key frame on a link that was never measured");
+    let held = (1..100).map(|n| controller.sample(&sample(n * 40, 0, 300, 80_000 + n * 200, 90)).hold);
+    assert_eq!(held.filter(|hold| *hold).count(), 0);
+}
+
 proptest! {
     /// Whatever the kernel says, the target stays within its bounds and the controller never divides by nothing.
     #[test]
