@@ -210,7 +210,10 @@ fn a_hold_ends_though_acknowledgements_are_late() {
         smoothed_rtt: ms(rtt),
         min_rtt: Duration::from_micros(6),
     };
-    assert!(controller.sample(&sample(0, 60_000, 20_000, 0, 150)).hold, "a key frame on a link that was never measured");
+    assert!(
+        controller.sample(&sample(0, 60_000, 20_000, 0, 150)).hold,
+        "a key frame on a link that was never measured"
+    );
     let held = (1..100).map(|n| controller.sample(&sample(n * 40, 0, 300, 80_000 + n * 200, 90)).hold);
     assert_eq!(held.filter(|hold| *hold).count(), 0);
 }
