@@ -27,6 +27,11 @@ const ROOM_FULL = 432;
 const UNAUTHORIZED = 433;
 const NO_SUCH_ROOM = 426;
 
+/** Janus could not open its ports ("Error setting ICE locally"): one attempt in fifty or so, and the next one can. */
+const NOT_LISTENING = 490;
+const ATTEMPTS = 6;
+const RETRY_MS = 300;
+
 export class Call {
   onState: (state: CallState) => void = () => {};
   onRemote: (stream: MediaStream | undefined) => void = () => {};
@@ -52,11 +57,19 @@ export class Call {
   /** Joins, publishes, and subscribes if the other side is there; rejects if the first two fail. */
   async start(): Promise<void> {
     this.onState("connecting");
-    try {
-      await this.#inTurn(() => this.#join());
-    } catch (error) {
-      this.end();
-      throw error;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#inTurn(() => this.#join());
+        return;
+      } catch (error) {
+        const passing = error instanceof JanusError && error.code === NOT_LISTENING;
+        if (!passing || attempt === ATTEMPTS || this.#ended) {
+          this.end();
+          throw error;
+        }
+      }
+      this.#closeLegs();
+      await new Promise((wake) => window.setTimeout(wake, RETRY_MS));
     }
   }
 
