@@ -107,7 +107,11 @@ async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn resolve(host: &str) -> Result<Vec<IpAddr>, DialError> {
+/// The addresses of a name.
+///
+/// # Errors
+/// When there is none.
+pub async fn resolve(host: &str) -> Result<Vec<IpAddr>, DialError> {
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
     }

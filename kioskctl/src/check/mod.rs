@@ -10,7 +10,7 @@ use crate::server::{ServerError, read, write};
 use crate::site::PortRange;
 use janus::Judged;
 use jcfg::Document;
-use kiosk_proto::check::{Finding, Language, Text, exit_code};
+use kiosk_proto::check::{Finding, Language, Text, exit_code, print};
 use std::io::IsTerminal;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -60,7 +60,11 @@ pub fn run(arguments: &CheckArguments) -> Result<ExitCode, ServerError> {
     if arguments.json {
         println!("{}", serde_json::json!({ "checks": findings, "mended": mended }));
     } else {
-        print(&findings, &mended, Language::of_locale(&locale));
+        let language = Language::of_locale(&locale);
+        for line in mended {
+            println!("{}  {line}", if language == Language::Korean { "수정" } else { "mend" });
+        }
+        print!("{}", print::terminal(&findings, language, std::io::stdout().is_terminal()));
     }
     Ok(ExitCode::from(exit_code(&findings)))
 }
@@ -172,39 +176,6 @@ fn unreadable(name: &'static str, error: String) -> Judged {
         ),
     );
     Judged { finding, edits: Vec::new() }
-}
-
-fn print(findings: &[Finding], mended: &[String], language: Language) {
-    use kiosk_proto::check::Outcome;
-    let color = |outcome: Outcome| match outcome {
-        _ if !std::io::stdout().is_terminal() => ("", ""),
-        Outcome::Pass => ("\x1b[32m", "\x1b[0m"),
-        Outcome::Warn => ("\x1b[33m", "\x1b[0m"),
-        Outcome::Fail => ("\x1b[1;31m", "\x1b[0m"),
-        Outcome::Skipped => ("\x1b[2m", "\x1b[0m"),
-    };
-    for line in mended {
-        println!("{}  {line}", if language == Language::Korean { "수정" } else { "mend" });
-    }
-    for finding in findings {
-        let (on, off) = color(finding.outcome);
-        println!(
-            "{on}{}{off}  {}: {}",
-            finding.outcome.word(language),
-            finding.title.get(language),
-            finding.seen.get(language)
-        );
-        if let Some(remedy) = &finding.remedy {
-            println!("      -> {}", remedy.get(language));
-        }
-    }
-    let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
-    let (pass, warn, fail, skip) =
-        (count(Outcome::Pass), count(Outcome::Warn), count(Outcome::Fail), count(Outcome::Skipped));
-    match language {
-        Language::English => println!("{pass} passed, {warn} warnings, {fail} failed, {skip} skipped"),
-        Language::Korean => println!("정상 {pass}, 주의 {warn}, 실패 {fail}, 생략 {skip}"),
-    }
 }
 
 #[cfg(test)]
