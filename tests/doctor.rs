@@ -98,7 +98,7 @@ fn each_fault_of_a_site_is_named() {
 
         world.nft(
             Host::Router,
-            "table inet branch { chain f { type filter hook forward priority 0; tcp dport 40000-40099 drop; } }",
+            "table inet branch {\n chain f {\n type filter hook forward priority 0\n tcp dport 40000-40099 drop\n }\n}\n",
         )?;
         let closed: Vec<String> = failed(world, &config)?.into_iter().map(|(id, _)| id).collect();
         assert_eq!(closed, ["network.media-ports", "ice.dial"]);

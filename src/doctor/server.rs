@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use kiosk_proto::call::Fault;
 use kiosk_proto::check::reach::Reach;
-use kiosk_proto::check::{Finding, Text, server};
+use kiosk_proto::check::{Finding, Text, exit_code, server};
 use kiosk_proto::config::Config;
 use kiosk_proto::ice::TcpOnlyPolicy;
 use kiosk_proto::janus::VIDEOROOM;
 use kiosk_proto::secret::Secret;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
@@ -23,6 +23,8 @@ use crate::janus;
 
 /// For one answer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Before a negotiation is tried once more.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// An offer as a kiosk makes it; nothing is ever sent on it. Janus answers with its candidates.
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
@@ -77,7 +79,10 @@ impl Client {
 
     async fn attach(&mut self) -> Result<(), String> {
         let id = |answer: &Value| answer.pointer("/data/id").and_then(Value::as_u64).unwrap_or_default();
-        self.session = id(&self.ask(json!({"janus": "create"})).await?);
+        self.handle = 0;
+        if self.session == 0 {
+            self.session = id(&self.ask(json!({"janus": "create"})).await?);
+        }
         self.handle = id(&self.ask(json!({"janus": "attach", "plugin": VIDEOROOM})).await?);
         Ok(())
     }
@@ -125,6 +130,21 @@ async fn ask_all(config: &Config, server: IpAddr, findings: &mut Vec<Finding>) -
     let pin = read("janus.pin_file", files.pin_file.as_ref())?;
     let mut client = Client { socket, token, session: 0, handle: 0, number: 0 };
 
+    let outcome = trial(config, server, &mut client, room_token, pin, findings).await;
+    // What was made for the trial goes with the session; should this not arrive, Janus drops it within 60 s.
+    client.handle = 0;
+    let _ = client.ask(json!({"janus": "destroy"})).await;
+    outcome
+}
+
+async fn trial(
+    config: &Config,
+    server: IpAddr,
+    client: &mut Client,
+    room_token: Option<Secret>,
+    pin: Option<Secret>,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Box<Finding>> {
     let info = client.ask(json!({"janus": "info"})).await;
     let info = info.map_err(refused("janus.version", Text::new("Janus answers", "Janus 응답")))?;
     findings.extend(server::info(&info));
@@ -134,7 +154,12 @@ async fn ask_all(config: &Config, server: IpAddr, findings: &mut Vec<Finding>) -
     let room = config.janus.room;
     let list = client.plugin(json!({"request": "list"})).await;
     let list = list.map_err(refused("janus.room", Text::new("rooms", "상담방 목록")))?;
-    findings.extend(server::room(&list, room));
+    let judged = server::room(&list, room);
+    let usable = exit_code(&judged) == 0;
+    findings.extend(judged);
+    if !usable {
+        return Ok(());
+    }
 
     let title = || Text::new("a trial negotiation", "시험 협상");
     let mut join = json!({
@@ -145,10 +170,15 @@ async fn ask_all(config: &Config, server: IpAddr, findings: &mut Vec<Finding>) -
             join[key] = json!(secret.expose());
         }
     }
-    let answer = client
-        .ask(json!({"janus": "message", "body": join, "jsep": {"type": "offer", "sdp": OFFER}}))
-        .await
-        .map_err(refused("ice.negotiation", title()))?;
+    let request = json!({"janus": "message", "body": join, "jsep": {"type": "offer", "sdp": OFFER}});
+    let mut answer = client.ask(request.clone()).await;
+    // Janus 1.1.2 now and then can't open its ports (error 490) and can a moment later: a kiosk tries again, too.
+    if answer.as_ref().is_err_and(|reason| reason.contains("error 490")) {
+        sleep(AGAIN).await;
+        client.attach().await.map_err(refused("janus.token", Text::new("the token is accepted", "토큰 확인")))?;
+        answer = client.ask(request).await;
+    }
+    let answer = answer.map_err(refused("ice.negotiation", title()))?;
     let sdp = answer.pointer("/jsep/sdp").and_then(Value::as_str).unwrap_or_default();
     let offered = server::candidates(sdp, &TcpOnlyPolicy { media_ports: config.janus.media_ports }, server);
     findings.extend(offered.findings);
@@ -157,8 +187,6 @@ async fn ask_all(config: &Config, server: IpAddr, findings: &mut Vec<Finding>) -
         let reached: Reach = reach::attempt(*address).await;
         findings.push(kiosk_proto::check::reach::port("ice.dial", title, &reached));
     }
-    // What was made for the trial goes with the session; should this not arrive, Janus drops it within 60 s.
-    let _ = client.ask(json!({"janus": "destroy"})).await;
     Ok(())
 }
 
