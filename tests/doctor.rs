@@ -9,8 +9,11 @@ use kiosk_harness::{
 };
 use std::fs;
 
-/// Runs it on the kiosk's host. Its exit code, and the findings by name: outcome and what was seen.
-fn doctor(world: &World, config: &KioskConfig) -> Result<(i32, Vec<(String, String, String)>)> {
+/// A finding's name, its outcome and what was seen.
+type Found = (String, String, String);
+
+/// Runs it on the kiosk's host. Its exit code, and the findings.
+fn doctor(world: &World, config: &KioskConfig) -> Result<(i32, Vec<Found>)> {
     let place = world.at(Host::Kiosk)?;
     let file = place.dir().join("doctor.toml");
     fs::write(&file, config.text()).map_err(Error::io("doctor.toml"))?;
