@@ -32,6 +32,7 @@ use crate::media::playback::{Playback, PlaybackDevices};
 use crate::media::port::Inlet;
 use crate::media::publish::Publisher;
 use crate::media::receive::Receiver;
+use crate::tcp_only::gate::Gates;
 
 use figures::Sampler;
 pub use view::View;
@@ -56,6 +57,7 @@ pub struct Engine {
     call: Call,
     events: Events,
     audit: Audit,
+    gates: Gates,
     pulse: Pulse,
     start: Instant,
     span: Span,
@@ -99,7 +101,13 @@ fn with_secrets(config: &Config) -> Result<Settings, LoadError> {
 
 impl Engine {
     /// An engine without a call, and what others see of it.
-    pub fn new(config: Config, events: Events, audit: Audit, pulse: Pulse) -> (Self, watch::Receiver<Arc<View>>) {
+    pub fn new(
+        config: Config,
+        events: Events,
+        audit: Audit,
+        gates: Gates,
+        pulse: Pulse,
+    ) -> (Self, watch::Receiver<Arc<View>>) {
         let (view, seen) = watch::channel(Arc::default());
         let engine = Self {
             settings: settings(&config),
@@ -107,6 +115,7 @@ impl Engine {
             call: Call::default(),
             events,
             audit,
+            gates,
             pulse,
             start: Instant::now(),
             span: Span::none(),
@@ -293,7 +302,8 @@ impl Engine {
     }
 
     fn start_publisher(&mut self, id: PeerId) -> Result<(), MediaError> {
-        let publisher = Publisher::new(id, &self.config, self.settings.policy.clone(), self.events.clone())?;
+        let (policy, events, gates) = (self.settings.policy.clone(), self.events.clone(), self.gates.clone());
+        let publisher = Publisher::new(id, &self.config, policy, events, gates)?;
         self.pictures.lead_to(Some(publisher.pictures.clone()));
         self.sound.lead_to(publisher.sound.clone());
         self.publisher = Some(publisher.clone());
@@ -319,8 +329,8 @@ impl Engine {
     }
 
     fn start_receiver(&mut self, id: PeerId, offer: TcpOnlySdp) -> Result<(), MediaError> {
-        let receiver =
-            Receiver::new(id, &self.config, self.settings.policy.clone(), self.events.clone(), &self.playback)?;
+        let (policy, events, gates) = (self.settings.policy.clone(), self.events.clone(), self.gates.clone());
+        let receiver = Receiver::new(id, &self.config, policy, events, gates, &self.playback)?;
         self.receiver = Some(receiver.clone());
         let events = self.events.clone();
         tokio::spawn(async move {

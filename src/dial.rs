@@ -13,7 +13,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{TokioResolver, system_conf};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -184,4 +184,21 @@ fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(error.to_string()))?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Connects to an address of the media server, from the local address `from` if it is of the same family.
+///
+/// # Errors
+/// Naming the address and what to do.
+pub async fn media(address: SocketAddr, from: Option<IpAddr>) -> Result<TcpStream, DialError> {
+    let connect = async {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if let Some(from) = from.filter(|from| from.is_ipv4() == address.is_ipv4()) {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        socket.set_nodelay(true)?;
+        let connected = timeout(CONNECT_TIMEOUT, socket.connect(address)).await;
+        connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    };
+    connect.await.map_err(|source| DialError::Connect { host: "the media server".to_owned(), address, source })
 }

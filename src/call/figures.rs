@@ -12,7 +12,6 @@ use crate::host::process;
 use crate::media::link::LinkWatch;
 use crate::media::meter::Rate;
 use crate::media::peer::Peer;
-use crate::tcp_only::sockets;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// `webrtcbin` answers within a few milliseconds; the call's task waits no longer than this.
@@ -125,14 +124,9 @@ impl Engine {
     }
 }
 
-/// The selected pair, with the port of the socket that really carries it: an active candidate itself has port 9 or 0.
+/// The selected pair.
 async fn pair(peer: &Peer, pairs: &mut Vec<SelectedPair>) -> Option<PairFigures> {
-    let mut pair = timeout(STATS, peer.pair()).await.ok()??;
-    let selected = peer.selected(&pair)?;
-    let sockets = sockets::look().map(|(sockets, _)| sockets).unwrap_or_default();
-    if let Some(local) = sockets.iter().find(|s| s.remote == Some(selected.remote)).and_then(|socket| socket.local) {
-        pair.local.port = local.port();
-    }
+    let (pair, selected) = timeout(STATS, peer.pair()).await.ok()??;
     pairs.push(selected);
     Some(pair)
 }

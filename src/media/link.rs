@@ -107,7 +107,7 @@ impl Watch {
 
     async fn find(&self) -> Option<(SocketAddr, Connection)> {
         let peer = &self.publisher.peer;
-        let remote = peer.selected(&peer.pair().await?)?.remote;
+        let remote = peer.pair().await?.1.remote;
         Some((remote, Connection::find(remote)?))
     }
 

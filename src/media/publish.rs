@@ -19,6 +19,7 @@ use super::meter::Meter;
 use super::peer::Peer;
 use super::{MediaError, encoder, named, pipeline, port};
 use crate::events::Events;
+use crate::tcp_only::gate::Gates;
 
 /// Payload bytes of an RTP packet: below any path's MTU, with room for SRTP, RFC 4571 framing and a tunnel.
 const MTU: u32 = 1200;
@@ -57,7 +58,13 @@ impl Publisher {
     ///
     /// # Errors
     /// When no encoder works or an element is missing.
-    pub fn new(id: PeerId, config: &Config, policy: TcpOnlyPolicy, events: Events) -> Result<Self, MediaError> {
+    pub fn new(
+        id: PeerId,
+        config: &Config,
+        policy: TcpOnlyPolicy,
+        events: Events,
+        gates: Gates,
+    ) -> Result<Self, MediaError> {
         let spec = encoder::choose(&config.video.encoder)?;
         let bits_per_second = u64::from(config.video.bitrate_kbps.bits_per_second());
         // Janus tells audio and video of a bundle apart by the SSRCs in the offer, which is made before the first packet.
@@ -102,7 +109,7 @@ impl Publisher {
         if let Some(pad) = pad("audiopay", "src") {
             audio_packets.watch(&pad);
         }
-        let peer = Peer::new(id, "publish", pipeline, policy, config.ice.local_address, events)?;
+        let peer = Peer::new(id, "publish", pipeline, policy, config.ice.local_address, events, gates)?;
         let caps = caps.into_iter().take(if with_sound { 2 } else { 1 }).collect();
         Ok(Self { peer, pictures, sound, encoded, video_packets, audio_packets, caps, spec })
     }
@@ -112,9 +119,9 @@ impl Publisher {
     ///
     /// # Errors
     /// What would keep a call from being published.
-    pub fn rehearse(config: &Config, events: Events) -> Result<&'static str, MediaError> {
+    pub fn rehearse(config: &Config, events: Events, gates: Gates) -> Result<&'static str, MediaError> {
         let policy = TcpOnlyPolicy { media_ports: config.janus.media_ports };
-        let publisher = Self::new(PeerId(0), config, policy, events)?;
+        let publisher = Self::new(PeerId(0), config, policy, events, gates)?;
         pipeline(
             "appsrc ! rtph264depay ! h264parse ! decodebin ! fakesink appsrc ! rtpopusdepay ! opusdec ! webrtcechoprobe ! fakesink",
         )?;

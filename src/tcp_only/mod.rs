@@ -3,4 +3,5 @@
 
 pub mod agent;
 pub mod connection;
+pub mod gate;
 pub mod sockets;
