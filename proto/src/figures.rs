@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::{ClassState, GateState};
+
 /// Everything that is known about the running call. Sampled once a second; cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -50,6 +52,63 @@ pub struct LegFigures {
     pub video: VideoFigures,
     /// The sound on this connection.
     pub audio: AudioFigures,
+    /// What the kiosk sends on this connection, between the ICE agent and the server.
+    pub gate: GateFigures,
+}
+
+/// The media gate of one connection.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GateFigures {
+    /// STUN, DTLS and RTCP.
+    pub control: QueueFigures,
+    /// RTP of the sound.
+    pub audio: QueueFigures,
+    /// RTP of the picture.
+    pub video: QueueFigures,
+    /// RTP packets that were made and did not reach the gate: lost inside the ICE agent.
+    pub packets_lost: u64,
+    /// Bytes that may be in flight and unsent.
+    pub in_flight_limit: u64,
+}
+
+/// Packets of one class. `packets_in` is the sum of `packets_out`, `packets_discarded` and `queued_packets`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueFigures {
+    /// From the ICE agent since the connection began.
+    pub packets_in: u64,
+    /// Written to the server's socket since then.
+    pub packets_out: u64,
+    /// Thrown away on purpose since then: too old to be of use.
+    pub packets_discarded: u64,
+    /// Waiting now.
+    pub queued_packets: u64,
+    /// The same, bytes.
+    pub queued_bytes: u64,
+    /// How long the first of them has waited, milliseconds.
+    pub oldest_ms: f64,
+}
+
+impl From<&GateState> for GateFigures {
+    fn from(state: &GateState) -> Self {
+        let of = |class: &ClassState| QueueFigures {
+            packets_in: class.packets_in,
+            packets_out: class.packets_out,
+            packets_discarded: class.packets_discarded,
+            queued_packets: class.queued_packets,
+            queued_bytes: class.queued_bytes,
+            oldest_ms: class.oldest.as_secs_f64() * 1000.0,
+        };
+        let classes = &state.classes;
+        Self {
+            control: of(&classes.control),
+            audio: of(&classes.audio),
+            video: of(&classes.video),
+            packets_lost: 0,
+            in_flight_limit: state.in_flight_limit,
+        }
+    }
 }
 
 /// A selected candidate pair.

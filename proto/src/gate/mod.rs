@@ -18,5 +18,5 @@ pub use class::{AUDIO_PAYLOAD_TYPE, Class, classify};
 pub use framing::{Frames, LENGTH_BYTES, MAX_FRAME_BYTES};
 pub use queue::{AUDIO_MAX_AGE, Chunk, GateQueue};
 pub use redirect::{GatedCandidate, GatedSdp};
-pub use room::{DEFAULT_LIMIT, RESERVE, Room};
+pub use room::{DEFAULT_LIMIT, RESERVE, Room, UNSENT};
 pub use state::{ByClass, ClassState, GateState, TcpState};

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::registry::{Entry, GateSocket};
-use super::{Gate, Link, pump, tcp};
+use super::{Link, Shared, lock, pump, tcp};
 use crate::dial;
 use crate::tcp_only::sockets;
 
@@ -29,17 +29,17 @@ const RECEIVE_BUFFER: usize = 512 * 1024;
 const TRIES: usize = 64;
 
 /// Listens for the ICE agent's way to `server`, until `open`'s sender is dropped. Returns where.
-pub(super) fn start(gate: Gate, server: SocketAddr, open: watch::Receiver<()>) -> io::Result<SocketAddr> {
-    let runtime = gate.0.gates.runtime()?;
+pub(super) fn start(gate: Arc<Shared>, server: SocketAddr, open: watch::Receiver<()>) -> io::Result<SocketAddr> {
+    let runtime = gate.gates.runtime()?;
     let listener = bind(&gate, server)?;
     let address = listener.local_addr()?;
-    let entry = gate.0.gates.enter(GateSocket::Listener(address));
+    let entry = gate.gates.enter(GateSocket::Listener(address));
     runtime.spawn(serve(gate, server, listener, entry, open));
     Ok(address)
 }
 
 /// Loopback of the server's family: the ICE agent pairs addresses of one family only.
-fn bind(gate: &Gate, server: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind(gate: &Arc<Shared>, server: SocketAddr) -> io::Result<std::net::TcpListener> {
     let loopback = match server.ip() {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -47,7 +47,7 @@ fn bind(gate: &Gate, server: SocketAddr) -> io::Result<std::net::TcpListener> {
     let mut refused = Vec::new();
     for _ in 0..TRIES {
         let listener = std::net::TcpListener::bind((loopback, 0))?;
-        if gate.0.media_ports.contains(listener.local_addr()?.port()) {
+        if gate.media_ports.contains(listener.local_addr()?.port()) {
             // Held until another is found, so that it is not given out again.
             refused.push(listener);
             continue;
@@ -60,7 +60,7 @@ fn bind(gate: &Gate, server: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 async fn serve(
-    gate: Gate,
+    gate: Arc<Shared>,
     server: SocketAddr,
     listener: std::net::TcpListener,
     entry: Entry,
@@ -78,7 +78,7 @@ async fn serve(
                         }
                         // Of descriptors there are none: the next try must not come at once.
                         Err(error) => {
-                            warn!(leg = gate.0.leg, %error, "the media gate can't accept");
+                            warn!(leg = gate.leg, %error, "the media gate can't accept");
                             tokio::time::sleep(Duration::from_millis(100)).await;
                         }
                     },
@@ -87,7 +87,7 @@ async fn serve(
                 while links.try_join_next().is_some() {}
             }
         }
-        Err(error) => warn!(leg = gate.0.leg, %error, "the media gate can't listen"),
+        Err(error) => warn!(leg = gate.leg, %error, "the media gate can't listen"),
     }
     drop(entry);
     while open.changed().await.is_ok() {}
@@ -95,15 +95,15 @@ async fn serve(
 }
 
 /// Begins a link for a connection of the ICE agent. Whoever else dials the listener is turned away.
-fn take(gate: &Gate, server: SocketAddr, agent: TcpStream, remote: SocketAddr, links: &mut JoinSet<()>) -> bool {
+fn take(gate: &Arc<Shared>, server: SocketAddr, agent: TcpStream, remote: SocketAddr, links: &mut JoinSet<()>) -> bool {
     let Ok(local) = agent.local_addr() else { return false };
     let ours = sockets::look().is_ok_and(|(all, _)| audit::made_here(&all, local, remote));
     if !ours {
-        warn!(leg = gate.0.leg, %remote, "another program of this machine dialled the media gate; it was turned away");
+        warn!(leg = gate.leg, %remote, "another program of this machine dialled the media gate; it was turned away");
         return false;
     }
-    let entry = gate.0.gates.enter(GateSocket::Accepted { local, remote });
-    let gate = gate.clone();
+    let entry = gate.gates.enter(GateSocket::Accepted { local, remote });
+    let gate = Arc::clone(gate);
     links.spawn(async move {
         let agent = (agent, entry);
         run(&gate, server, &agent.0).await;
@@ -111,15 +111,15 @@ fn take(gate: &Gate, server: SocketAddr, agent: TcpStream, remote: SocketAddr, l
     true
 }
 
-async fn run(gate: &Gate, server: SocketAddr, agent: &TcpStream) {
-    let leg = gate.0.leg;
-    let entry = gate.0.gates.enter(GateSocket::Dialled(server));
-    let dialled = match dial::media(server, gate.0.from).await {
+async fn run(gate: &Arc<Shared>, server: SocketAddr, agent: &TcpStream) {
+    let leg = gate.leg;
+    let entry = gate.gates.enter(GateSocket::Dialled(server));
+    let dialled = match dial::media(server, gate.from).await {
         Ok(dialled) => dialled,
         // The ICE agent sees its connection end, and tries others.
         Err(error) => return warn!(leg, %server, "no media connection: {error}"),
     };
-    let prepared = agent.set_nodelay(true).and_then(|()| tcp::keep_short(dialled.as_fd()));
+    let prepared = agent.set_nodelay(true).and_then(|()| tcp::tell_when_short(dialled.as_fd()));
     if let Err(error) = prepared {
         warn!(leg, %server, %error, "the media connection keeps the kernel's settings");
     }
@@ -128,7 +128,7 @@ async fn run(gate: &Gate, server: SocketAddr, agent: &TcpStream) {
         Err(error) => return warn!(leg, %server, %error, "the media connection was lost at once"),
     };
     let _closing = Closing(Arc::clone(&link));
-    let ended = pump::run(&link, agent, || gate.ways().media = Some(Arc::clone(&link))).await;
+    let ended = pump::run(&link, agent, || *lock(&gate.media) = Some(Arc::clone(&link))).await;
     debug!(leg, %server, ?ended, "a link of the media gate ended");
 }
 
