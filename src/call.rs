@@ -25,7 +25,7 @@ use crate::janus::Socket;
 use crate::media::MediaError;
 use crate::media::camera::Camera;
 use crate::media::device::Device;
-use crate::media::link::LinkWatch;
+use crate::media::link::{self, LastRate, LinkWatch};
 use crate::media::microphone;
 use crate::media::peer::Peer;
 use crate::media::playback::{Playback, PlaybackDevices};
@@ -69,6 +69,7 @@ pub struct Engine {
     devices: Option<Devices>,
     publisher: Option<Publisher>,
     link: Option<LinkWatch>,
+    last_rate: LastRate,
     receiver: Option<Receiver>,
     closing: Vec<JoinHandle<()>>,
     figures: CallFigures,
@@ -127,6 +128,7 @@ impl Engine {
             devices: None,
             publisher: None,
             link: None,
+            last_rate: LastRate::default(),
             receiver: None,
             closing: Vec::new(),
             figures: CallFigures::default(),
@@ -303,7 +305,8 @@ impl Engine {
 
     fn start_publisher(&mut self, id: PeerId) -> Result<(), MediaError> {
         let (policy, events, gates) = (self.settings.policy.clone(), self.events.clone(), self.gates.clone());
-        let publisher = Publisher::new(id, &self.config, policy, events, gates)?;
+        let rate = link::settings(&self.config, &self.last_rate);
+        let publisher = Publisher::new(id, &self.config, policy, events, gates, rate)?;
         self.pictures.lead_to(Some(publisher.pictures.clone()));
         self.sound.lead_to(publisher.sound.clone());
         self.publisher = Some(publisher.clone());
@@ -354,6 +357,7 @@ impl Engine {
             self.link = None;
             self.pictures.lead_to(None);
             self.pictures.hold(false);
+            self.pictures.pace(0);
             self.sound.lead_to(None);
             self.publisher = None;
         } else {
@@ -382,7 +386,8 @@ impl Engine {
 
     fn watch_link(&mut self) {
         if let Some(publisher) = &self.publisher {
-            self.link = Some(LinkWatch::start(publisher.clone(), self.pictures.clone(), &self.config.video));
+            let (rate, last) = (link::settings(&self.config, &self.last_rate), self.last_rate.clone());
+            self.link = Some(LinkWatch::start(publisher.clone(), self.pictures.clone(), rate, last));
         }
     }
 

@@ -163,30 +163,52 @@ pub struct AudioFigures {
     pub peak_dbfs: Option<f64>,
 }
 
-/// The TCP connection that carries the kiosk's media, from the last look (every 40 ms).
+/// The TCP connection that carries the kiosk's media, from the last look (every 20 ms), and what follows from it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LinkFigures {
-    /// Written, not sent (`tcpi_notsent_bytes`).
+    /// Written to the kernel, not sent (`tcpi_notsent_bytes`).
     pub unsent_bytes: u64,
     /// Sent, not acknowledged.
     pub in_flight_bytes: u64,
+    /// What the kernel may hold of both.
+    pub in_flight_limit_bytes: u64,
     /// `tcpi_rtt`, milliseconds.
     pub smoothed_rtt_ms: f64,
     /// `tcpi_min_rtt`, milliseconds.
     pub min_rtt_ms: f64,
     /// `tcpi_delivery_rate`, bits per second.
     pub delivery_bits_per_second: u64,
+    /// What the link is taken to carry, bits per second.
+    pub capacity_bits_per_second: u64,
     /// Segments sent again since the connection began (`tcpi_total_retrans`).
     pub retransmits: u64,
     /// Delay that the next frame would meet in the sender and in the network's queues, milliseconds.
     pub queue_delay_ms: f64,
     /// The most of it in this call, milliseconds.
     pub queue_delay_peak_ms: f64,
-    /// What the encoder is asked for.
+    /// Delay that the next packet of sound would meet there, milliseconds.
+    pub audio_queue_delay_ms: f64,
+    /// The most of it in this call, milliseconds.
+    pub audio_queue_delay_peak_ms: f64,
+    /// What the picture may take.
     pub target_bits_per_second: u64,
+    /// Step of the ladder: 0 is the full picture.
+    pub step: u32,
+    /// Width of the encoded picture, pixels.
+    pub width: u32,
+    /// Height of the encoded picture, pixels.
+    pub height: u32,
+    /// Frames a second that are let into the encoder.
+    pub frames_per_second: u32,
     /// Frames left out before the encoder since the call began, because the queue was over its budget.
     pub frames_left_out: u64,
+    /// Key frames that the encoder has made for this connection.
+    pub key_frames: u64,
+    /// Bytes of the last of them.
+    pub key_frame_bytes: u64,
+    /// Whether nothing is acknowledged any more.
+    pub dead: bool,
 }
 
 /// Sockets that the daemon holds.
