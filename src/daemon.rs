@@ -15,7 +15,7 @@ use crate::audit::Audit;
 use crate::call::Engine;
 use crate::events::{Events, News};
 use crate::host::systemd::{Pulse, feed_watchdog, notify};
-use crate::host::{journal, process};
+use crate::host::{journal, process, sysctl};
 use crate::media::Certificate;
 use crate::media::publish::Publisher;
 use crate::tcp_only::gate::Gates;
@@ -46,6 +46,7 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
     let audit = Audit::new(gates.clone());
     let bus = config.control.bus.clone();
     info!(version = env!("CARGO_PKG_VERSION"), gstreamer = %gstreamer::version_string(), "kioskd starts");
+    sysctl::check();
     // Tried now, so that the first call need not wait for it; without an encoder the daemon stays up, and the call says so.
     let _certificate = rehearse(&config, &events, &gates).await?;
     let (engine, view) = Engine::new(config, events.clone(), audit.clone(), gates, pulse.clone());
