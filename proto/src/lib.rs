@@ -18,4 +18,5 @@ pub mod janus;
 pub mod keyframe;
 pub mod rate;
 pub mod secret;
+pub mod sysctl;
 pub mod watchdog;

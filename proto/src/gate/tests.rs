@@ -7,7 +7,7 @@ use super::*;
 use crate::config::PortRange;
 use crate::ice::{Direction, TcpOnlyPolicy, TcpOnlySdp};
 
-const OPEN: Room = Room::new(u64::MAX / 2, 0);
+const OPEN: Room = Room::new(u64::MAX / 2, 0, 0);
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -77,9 +77,9 @@ fn the_limit_holds_back_the_picture_first() {
     for class in [Class::Video, Class::Audio, Class::Control] {
         queue.push(ms(0), &frame(class, 1, 1000, 0));
     }
-    assert_eq!(queue.next(ms(0), Room::new(5000, 4500 + 2 * RESERVE)), None);
+    assert_eq!(queue.next(ms(0), Room::new(5000, 4500 + 2 * RESERVE, 0)), None);
     let class = |queue: &mut GateQueue, outstanding| {
-        let chunk = queue.next(ms(0), Room::new(5000, outstanding)).map(|chunk| (chunk.class, chunk.first.len()));
+        let chunk = queue.next(ms(0), Room::new(5000, outstanding, 0)).map(|chunk| (chunk.class, chunk.first.len()));
         chunk.inspect(|(class, bytes)| queue.written(*class, *bytes))
     };
     assert_eq!(class(&mut queue, 4500 + RESERVE), Some((Class::Control, 1002)));
@@ -90,6 +90,14 @@ fn the_limit_holds_back_the_picture_first() {
     queue.push(ms(0), &frame(Class::Video, 1, 60_000, 0));
     assert_eq!(class(&mut queue, 1), None);
     assert_eq!(class(&mut queue, 0), Some((Class::Video, 60_002)), "nothing stands still for a limit below one packet");
+}
+
+#[test]
+fn what_the_network_does_not_take_waits_where_it_can_be_overtaken() {
+    let admits = |class, unsent| Room::new(60_000, 10_000, unsent).admits(class, 1000);
+    assert!(admits(Class::Video, UNSENT - 1) && !admits(Class::Video, UNSENT));
+    assert!(admits(Class::Audio, UNSENT) && !admits(Class::Audio, UNSENT + RESERVE));
+    assert!(admits(Class::Control, UNSENT + RESERVE) && !admits(Class::Control, UNSENT + 2 * RESERVE));
 }
 
 #[test]
@@ -188,7 +196,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// Whatever happens, the other side reads whole frames, those of a class in their order; every packet is accounted for.
+    /// Whatever happens, the other side reads whole frames, those of a class in their order; every packet is
+    /// accounted for.
     #[test]
     fn the_stream_stays_framed_ordered_and_counted(acts in proptest::collection::vec(act(), 0..200)) {
         let mut queue = GateQueue::default();
@@ -202,7 +211,7 @@ proptest! {
                     prop_assert_eq!(queue.push(now, &list[list.len() - 1]), class);
                 }
                 Act::Write { outstanding, bytes } => {
-                    sent.extend(write(&mut queue, now, Room::new(30_000, outstanding), bytes));
+                    sent.extend(write(&mut queue, now, Room::new(30_000, outstanding, outstanding / 8), bytes));
                 }
                 Act::Discard(class) => {
                     queue.discard(class);
@@ -235,7 +244,9 @@ proptest! {
 
     /// Bytes are cut into the same frames wherever the reads end.
     #[test]
-    fn frames_do_not_depend_on_how_they_arrive(bytes in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..3000), cut: usize) {
+    fn frames_do_not_depend_on_how_they_arrive(
+        bytes in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..3000), cut: usize
+    ) {
         let mut whole = Frames::new(&bytes);
         let all: Vec<&[u8]> = whole.by_ref().collect();
         let cut = cut % (bytes.len() + 1);
