@@ -22,6 +22,8 @@ class Desk {
   #roster: Roster | undefined;
   #call: { call: Call; view: CallView; media: MediaStream } | undefined;
   #answering = false;
+  // Until the server has let go of the call before, it would stand in the way of the next.
+  #left: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly access: Access,
@@ -56,8 +58,7 @@ class Desk {
   signOut(): void {
     this.#leaveCall();
     this.#roster?.stop();
-    this.janus.close();
-    window.onpagehide = null;
+    void this.#left.then(() => this.janus.close());
     say(el("who", HTMLElement), "");
     el("sign-out", HTMLButtonElement).hidden = true;
     badge("", "none");
@@ -71,6 +72,7 @@ class Desk {
     clearProblem();
     try {
       const media = await navigator.mediaDevices.getUserMedia(CAMERA);
+      await this.#left;
       await this.#hold(customer, media);
     } catch (error) {
       this.#leaveCall();
@@ -108,7 +110,7 @@ class Desk {
   }
 
   #leaveCall(): void {
-    this.#call?.call.end();
+    if (this.#call !== undefined) this.#left = this.#call.call.end();
     this.#call?.view.stop();
     for (const track of this.#call?.media.getTracks() ?? []) track.stop();
     this.#call = undefined;

@@ -1,6 +1,6 @@
 /** Every failure that an agent can meet, in words that say what happened and what to do. Pure. */
 import { tokenExpiry, type Access } from "./access.ts";
-import { CodecMissing, Taken } from "./call.ts";
+import { CodecMissing, NO_PORT, Taken } from "./call.ts";
 import { JanusError } from "./janus.ts";
 
 export interface Problem {
@@ -46,6 +46,11 @@ function janusProblem({ code, reason }: JanusError, access: Access, now: number)
       return TAKEN;
     case 426:
       return { title: "This kiosk’s room no longer exists", remedy: "Go back to the list and try again." };
+    case NO_PORT:
+      return {
+        title: "The server has no free connection",
+        remedy: "Try again in a minute. If it comes back, tell your administrator: its range of media ports is used up.",
+      };
     case 472:
       return { title: "The server is being shut down", remedy: "Try again in a few minutes." };
     default:

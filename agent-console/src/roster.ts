@@ -48,7 +48,7 @@ export class Roster {
     if (this.#stopped) return;
     this.#stopped = true;
     window.clearTimeout(this.#timer);
-    this.handle.detach();
+    void this.handle.detach();
   }
 
   async #poll(): Promise<void> {

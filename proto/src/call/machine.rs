@@ -185,6 +185,11 @@ impl Running {
         self.out.push(Effect::Send(text));
     }
 
+    pub(super) fn goodbye(&mut self, m: Moment, request: &Request) {
+        let text = self.pending.add(request, Purpose::Other, self.settings.token.as_ref(), m.now);
+        self.out.push(Effect::Goodbye(text));
+    }
+
     pub(super) fn link_faults_cleared(&mut self) {
         self.faults.retain(|code, _| DEVICE_FAULTS.contains(code));
     }
@@ -274,14 +279,14 @@ impl Running {
 
     fn tear_down(&mut self, m: Moment) {
         let open = matches!(self.socket, Socket::Open | Socket::Ready);
-        if let (Some(session), true) = (self.session.take(), open) {
-            self.send(m, &Request::Destroy(session), Purpose::Other);
-        }
         if let Some(peer) = self.receiver.take().and_then(|receiver| receiver.peer) {
             self.out.push(Effect::StopPeer(peer));
         }
         if std::mem::take(&mut self.publisher_started) {
             self.out.push(Effect::StopPeer(self.publisher.peer));
+        }
+        if let (Some(session), true) = (self.session.take(), open) {
+            self.goodbye(m, &Request::Destroy(session));
         }
         self.out.push(Effect::CloseSocket);
         self.pending.forget();
