@@ -7,6 +7,8 @@ import { endedFeed, feeds, participants, type Feed } from "./room.ts";
 export interface CallSettings {
   readonly room: number;
   readonly roomToken: string | undefined;
+  /** PIN of the room, if it wants one. */
+  readonly pin: string | undefined;
   /** Name in the room, `role/name`. */
   readonly display: string;
   /** Who is subscribed to: the feed whose display starts with this. */
@@ -28,7 +30,7 @@ export class Taken extends Error {
 }
 
 const ROOM_FULL = 432;
-const UNAUTHORIZED = 433;
+export const UNAUTHORIZED = 433;
 const NO_SUCH_ROOM = 426;
 
 /** Janus has no port left ("Error setting ICE locally"): connections that ended give theirs back within a minute. */
@@ -150,13 +152,13 @@ export class Call {
   }
 
   async #join(): Promise<void> {
-    const { room, roomToken, display } = this.settings;
+    const { room, display } = this.settings;
     const leg = new Leg(await this.janus.attach());
     if (this.#ended) return void leg.close();
     this.#publish = leg;
     leg.onFailed = () => void this.rebuild();
     leg.onEvent = (data) => this.#roomEvent(data);
-    const joined = await leg.handle.message({ request: "join", ptype: "publisher", room, display, ...auth(roomToken) });
+    const joined = await leg.handle.message({ request: "join", ptype: "publisher", room, display, ...auth(this.settings) });
     const present = feeds(joined.data);
     this.#ownId = Number(joined.data["id"]);
     const rival = this.#rival(present);
@@ -228,7 +230,7 @@ export class Call {
     this.#feed = undefined;
     this.onRemote(undefined);
     if (feed === undefined) return this.onState("alone");
-    const { room, roomToken } = this.settings;
+    const { room } = this.settings;
     const leg = new Leg(await this.janus.attach());
     if (this.#ended) return void leg.close();
     this.#subscribe = leg;
@@ -236,8 +238,8 @@ export class Call {
     leg.onFailed = () => void this.#recovering(() => this.#inTurn(() => this.#resubscribe(leg)));
     const stream = new MediaStream();
     leg.peer.ontrack = ({ track }) => stream.addTrack(track);
-    const request = { request: "join", ptype: "subscriber", room, streams: [{ feed: feed.id }], ...auth(roomToken) };
-    const attached = await leg.handle.message(request);
+    const request = { request: "join", ptype: "subscriber", room, streams: [{ feed: feed.id }] };
+    const attached = await leg.handle.message({ ...request, ...auth(this.settings) });
     if (attached.jsep === undefined) throw new JanusError(0, "the server offered no media of the other side");
     await leg.handle.message({ request: "start" }, await leg.answer(attached.jsep));
     this.onRemote(stream);
@@ -267,8 +269,9 @@ export class Call {
   }
 }
 
-function auth(roomToken: string | undefined): { token?: string } {
-  return roomToken === undefined ? {} : { token: roomToken };
+/** What opens the room. */
+function auth({ roomToken, pin }: CallSettings): { token?: string; pin?: string } {
+  return { ...(roomToken === undefined ? {} : { token: roomToken }), ...(pin === undefined ? {} : { pin }) };
 }
 
 /** Errors that may be over a moment later. */

@@ -41,7 +41,7 @@ function janusProblem({ code, reason }: JanusError, access: Access, now: number)
     case 405:
       return refused("The server refused your access key", access.token, now);
     case 433:
-      return refused("Your access key isn’t valid for this kiosk", access.roomToken, now);
+      return refused("Your access key or the PIN isn’t valid for this kiosk", access.roomToken, now);
     case 432:
       return TAKEN;
     case 426:
