@@ -222,6 +222,19 @@ fn janus_is_told_of_the_end_after_the_media_has_hung_up() {
 }
 
 #[test]
+fn another_kiosk_in_the_room_is_left_alone_and_our_own_ghost_is_not_minded() {
+    let kiosk = |display: &str| Participant { feed: FeedId(9), display: display.to_owned(), publishing: true };
+    let mut rig = Rig::started();
+    let peer = rig.joined(vec![kiosk("kiosk/b")]);
+    assert_eq!((rig.call.state(), rig.fault()), (CallState::Connecting, "room-of-another"));
+    assert!(rig.call.faults()["room-of-another"].starts_with("kiosk/b is in room 1001"));
+    assert!(rig.effects.contains(&Effect::StopPeer(peer)));
+    rig.wait();
+    rig.joined(vec![kiosk("kiosk/a"), agent(5)]);
+    assert!(rig.effects.contains(&Effect::Reached(Milestone::Joined)), "{:?}", rig.effects);
+}
+
+#[test]
 fn another_kiosk_is_not_received() {
     let (mut rig, _) = Rig::waiting();
     rig.effects.clear();
