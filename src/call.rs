@@ -16,7 +16,7 @@ use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
 use kiosk_proto::watchdog::Part;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::audit::Audit;
@@ -43,6 +43,8 @@ pub use view::View;
 const TURN: Duration = Duration::from_secs(1);
 /// A peer connection that is still closing after this is left behind.
 const CLOSE: Duration = Duration::from_millis(1500);
+/// Between two looks whether its sockets are closed.
+const SOON: Duration = Duration::from_millis(2);
 /// How long Janus is not told of it.
 const HANG_UP: Duration = Duration::from_millis(700);
 
@@ -384,7 +386,16 @@ impl Engine {
             self.receiver = None;
         }
         self.closing.retain(|task| !task.is_finished());
-        self.closing.push(spawn_blocking(move || peer.stop()));
+        let is_left = peer.is_left();
+        self.closing.push(tokio::spawn(async move {
+            let closed = async {
+                let _ = spawn_blocking(move || peer.stop()).await;
+                while is_left() {
+                    sleep(SOON).await;
+                }
+            };
+            let _ = timeout(CLOSE, closed).await;
+        }));
     }
 
     async fn close_all(&mut self) {
