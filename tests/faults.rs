@@ -16,6 +16,10 @@ use std::{
     io::Write,
     path::Path,
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -252,9 +256,10 @@ fn a_microphone_and_a_loudspeaker_that_are_not_there() {
         // A loudspeaker that takes everything, and a microphone that hears what is written into a pipe.
         let fifo = Command::new("mkfifo").arg(&microphone).status().map_err(Error::io("mkfifo"))?;
         assert!(fifo.success());
+        let hangs = Arc::new(AtomicBool::new(false));
         let heard = thread::spawn({
-            let microphone = microphone.clone();
-            move || speak(&microphone)
+            let (microphone, hangs) = (microphone.clone(), Arc::clone(&hangs));
+            move || speak(&microphone, &hangs)
         });
         let devices = format!(
             "pcm.counter_speaker {{ type null }}\n\
@@ -265,6 +270,12 @@ fn a_microphone_and_a_loudspeaker_that_are_not_there() {
         recovers(&mut kiosk)?;
         let packets = kiosk.figures()?.publish.audio.packets;
         kiosk.wait_figures(TURN, "sound", |figures| figures.publish.audio.packets > packets + 50)?;
+
+        // A microphone that hangs reports no error.
+        hangs.store(true, Ordering::Relaxed);
+        says(&mut kiosk, "sound-missing", &["no sound has left for 3 s", "the agent hears nothing"])?;
+        hangs.store(false, Ordering::Relaxed);
+        recovers(&mut kiosk)?;
         kiosk.end_call()?;
         drop(kiosk);
         assert!(heard.join().is_ok());
@@ -272,12 +283,12 @@ fn a_microphone_and_a_loudspeaker_that_are_not_there() {
     });
 }
 
-/// Silence, as fast as a microphone delivers it (48 kHz, mono, 16 bits), until nobody listens.
-fn speak(pipe: &Path) {
+/// Silence, as fast as a microphone delivers it (48 kHz, mono, 16 bits), until nobody listens; nothing at all while it hangs.
+fn speak(pipe: &Path, hangs: &AtomicBool) {
     const STEP: Duration = Duration::from_millis(20);
     let Ok(mut pipe) = File::options().write(true).open(pipe) else { return };
     let mut due = Instant::now();
-    while pipe.write_all(&[0; 48_000 * 2 / 50]).is_ok() {
+    while hangs.load(Ordering::Relaxed) || pipe.write_all(&[0; 48_000 * 2 / 50]).is_ok() {
         due += STEP;
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }

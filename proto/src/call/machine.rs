@@ -14,9 +14,10 @@ use crate::janus::{FeedId, HandleId, Message, Request, RoomEvent, SessionId};
 const BACKOFF_BASE: Duration = Duration::from_millis(500);
 const BACKOFF_CAP: Duration = Duration::from_secs(15);
 /// Faults of the way to the server; they are gone once the call is up.
-const DEVICE_FAULTS: [&str; 5] = [
+const DEVICE_FAULTS: [&str; 6] = [
     "camera-unavailable",
     "microphone-unavailable",
+    "sound-missing",
     "speaker-unavailable",
     "display-unavailable",
     "tcp-only-violation",
