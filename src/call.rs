@@ -3,9 +3,11 @@
 mod figures;
 mod view;
 
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use gstreamer_webrtc::WebRTCSDPType;
 use kiosk_proto::call::{Call, CallState, Effect, Event, Fault, Milestone, Note, PeerId, Settings};
 use kiosk_proto::config::Config;
@@ -14,7 +16,7 @@ use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
 use kiosk_proto::watchdog::Part;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::audit::Audit;
@@ -41,6 +43,10 @@ pub use view::View;
 const TURN: Duration = Duration::from_secs(1);
 /// A peer connection that is still closing after this is left behind.
 const CLOSE: Duration = Duration::from_millis(1500);
+/// Between two looks whether its sockets are closed.
+const SOON: Duration = Duration::from_millis(2);
+/// How long Janus is not told of it.
+const HANG_UP: Duration = Duration::from_millis(700);
 
 /// Camera, microphone, loudspeaker and screen of the running call.
 #[derive(Debug)]
@@ -245,7 +251,12 @@ impl Engine {
             Effect::OpenSocket => return self.open_socket(),
             Effect::CloseSocket => {
                 if let Some(socket) = self.socket.take() {
-                    self.closing.push(tokio::spawn(socket.close()));
+                    self.after_closing(socket.close());
+                }
+            }
+            Effect::Goodbye(text) => {
+                if let Some(sender) = self.socket.as_ref().map(Socket::sender) {
+                    self.after_closing(async move { sender.send(text) });
                 }
             }
             Effect::Send(text) => {
@@ -299,8 +310,19 @@ impl Engine {
             Err(error) => return Some(Event::SocketClosed(Fault::new("secret-unreadable", error.to_string()))),
         }
         self.sockets += 1;
-        self.socket = Some(Socket::open(self.config.janus.clone(), self.sockets, self.events.clone()));
+        // The session before has to be gone when the next one enters the room.
+        let before = all_closed(mem::take(&mut self.closing), CLOSE);
+        self.socket = Some(Socket::open(self.config.janus.clone(), self.sockets, self.events.clone(), before));
         None
+    }
+
+    /// Does something once everything that is being closed now has closed.
+    fn after_closing(&mut self, next: impl Future<Output = ()> + Send + 'static) {
+        let before = all_closed(mem::take(&mut self.closing), HANG_UP);
+        self.closing.push(tokio::spawn(async move {
+            before.await;
+            next.await;
+        }));
     }
 
     fn start_publisher(&mut self, id: PeerId) -> Result<(), MediaError> {
@@ -364,7 +386,16 @@ impl Engine {
             self.receiver = None;
         }
         self.closing.retain(|task| !task.is_finished());
-        self.closing.push(spawn_blocking(move || peer.stop()));
+        let is_left = peer.is_left();
+        self.closing.push(tokio::spawn(async move {
+            let closed = async {
+                let _ = spawn_blocking(move || peer.stop()).await;
+                while is_left() {
+                    sleep(SOON).await;
+                }
+            };
+            let _ = timeout(CLOSE, closed).await;
+        }));
     }
 
     async fn close_all(&mut self) {
@@ -376,11 +407,7 @@ impl Engine {
             devices.playback.close().await;
         }
         self.pulse.rest(Part::Frames);
-        for task in self.closing.drain(..) {
-            if timeout(CLOSE, task).await.is_err() {
-                warn!("a connection does not close; it is left behind");
-            }
-        }
+        all_closed(mem::take(&mut self.closing), CLOSE).await;
         self.audit.pairs(Vec::new(), self.settings.policy.media_ports);
     }
 
@@ -408,6 +435,13 @@ impl Engine {
             *slot = Some(elapsed);
             info!(elapsed_ms = elapsed, "reached {milestone:?}");
         }
+    }
+}
+
+/// Waits for connections that are being closed.
+async fn all_closed(closing: Vec<JoinHandle<()>>, at_most: Duration) {
+    if timeout(at_most, join_all(closing)).await.is_err() {
+        warn!("a connection does not close; it is left behind");
     }
 }
 

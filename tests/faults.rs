@@ -16,6 +16,10 @@ use std::{
     io::Write,
     path::Path,
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -173,9 +177,10 @@ fn a_room_that_is_full() {
         let janus = scene::janus(world)?;
         let config = scene::kiosk_config(&janus)?;
         let small = config.clone().with("camera", "width", 320).with("camera", "height", 240);
+        // Under the kiosk's own name, as sessions of its own that the server has not dropped yet would be.
         let mut others = Vec::new();
         for (host, name) in [(Host::Kiosk2, "kiosk-2"), (Host::Agent2, "kiosk-3")] {
-            let mut other = Kiosk::start(&world.at(host)?, name, &small.clone().with("kiosk", "id", name))?;
+            let mut other = Kiosk::start(&world.at(host)?, name, &small)?;
             other.start_call()?;
             other.wait_state("waiting", TURN)?;
             others.push(other);
@@ -251,9 +256,10 @@ fn a_microphone_and_a_loudspeaker_that_are_not_there() {
         // A loudspeaker that takes everything, and a microphone that hears what is written into a pipe.
         let fifo = Command::new("mkfifo").arg(&microphone).status().map_err(Error::io("mkfifo"))?;
         assert!(fifo.success());
+        let hangs = Arc::new(AtomicBool::new(false));
         let heard = thread::spawn({
-            let microphone = microphone.clone();
-            move || speak(&microphone)
+            let (microphone, hangs) = (microphone.clone(), Arc::clone(&hangs));
+            move || speak(&microphone, &hangs)
         });
         let devices = format!(
             "pcm.counter_speaker {{ type null }}\n\
@@ -264,6 +270,12 @@ fn a_microphone_and_a_loudspeaker_that_are_not_there() {
         recovers(&mut kiosk)?;
         let packets = kiosk.figures()?.publish.audio.packets;
         kiosk.wait_figures(TURN, "sound", |figures| figures.publish.audio.packets > packets + 50)?;
+
+        // A microphone that hangs reports no error.
+        hangs.store(true, Ordering::Relaxed);
+        says(&mut kiosk, "sound-missing", &["no sound has left for 3 s", "the agent hears nothing"])?;
+        hangs.store(false, Ordering::Relaxed);
+        recovers(&mut kiosk)?;
         kiosk.end_call()?;
         drop(kiosk);
         assert!(heard.join().is_ok());
@@ -271,12 +283,12 @@ fn a_microphone_and_a_loudspeaker_that_are_not_there() {
     });
 }
 
-/// Silence, as fast as a microphone delivers it (48 kHz, mono, 16 bits), until nobody listens.
-fn speak(pipe: &Path) {
+/// Silence, as fast as a microphone delivers it (48 kHz, mono, 16 bits), until nobody listens; nothing at all while it hangs.
+fn speak(pipe: &Path, hangs: &AtomicBool) {
     const STEP: Duration = Duration::from_millis(20);
     let Ok(mut pipe) = File::options().write(true).open(pipe) else { return };
     let mut due = Instant::now();
-    while pipe.write_all(&[0; 48_000 * 2 / 50]).is_ok() {
+    while hangs.load(Ordering::Relaxed) || pipe.write_all(&[0; 48_000 * 2 / 50]).is_ok() {
         due += STEP;
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }

@@ -8,6 +8,7 @@ import { fragment, launch, obey, readOptions, reportStats, serve, tell } from ".
 
 const options = readOptions({
   id: { type: "string", default: "test" },
+  pin: { type: "string" },
   "publish-only": { type: "boolean", default: false },
 });
 const address = await serve(fileURLToPath(new URL("../build/kiosk/", import.meta.url)));
@@ -19,6 +20,7 @@ async function join() {
     token: options.token,
     room_token: options["room-token"],
     room: options.room,
+    pin: options.pin,
     id: options.id,
     peer: options["publish-only"] ? "nobody/" : "agent/",
   };

@@ -7,6 +7,8 @@ import { endedFeed, feeds, participants, type Feed } from "./room.ts";
 export interface CallSettings {
   readonly room: number;
   readonly roomToken: string | undefined;
+  /** PIN of the room, if it wants one. */
+  readonly pin: string | undefined;
   /** Name in the room, `role/name`. */
   readonly display: string;
   /** Who is subscribed to: the feed whose display starts with this. */
@@ -20,17 +22,24 @@ export interface CallSettings {
 /** `alone`: published, the other side isn't there (any more). `recovering`: being built up anew. */
 export type CallState = "connecting" | "alone" | "together" | "recovering";
 
-/** Another participant of the same role has the call already. */
-export class Taken extends Error {}
+/** Another participant of the same role has the call already; `own`: under this side's own name. */
+export class Taken extends Error {
+  constructor(readonly own: boolean) {
+    super("another participant has this call");
+  }
+}
 
 const ROOM_FULL = 432;
-const UNAUTHORIZED = 433;
+export const UNAUTHORIZED = 433;
 const NO_SUCH_ROOM = 426;
 
-/** Janus could not open its ports ("Error setting ICE locally"): one attempt in fifty or so, and the next one can. */
-const NOT_LISTENING = 490;
-const ATTEMPTS = 6;
-const RETRY_MS = 300;
+/** Janus has no port left ("Error setting ICE locally"): connections that ended give theirs back within a minute. */
+export const NO_PORT = 490;
+/** Ports, and a page of this agent's that crashed, get this long to be let go of by Janus before the agent is told. */
+const PATIENCE_MS = 8_000;
+/** A page of this agent's that lost its line stands in the room this long. */
+const GHOST_MS = 60_000;
+const RETRY_MS = 400;
 
 export class Call {
   onState: (state: CallState) => void = () => {};
@@ -57,25 +66,26 @@ export class Call {
   /** Joins, publishes, and subscribes if the other side is there; rejects if the first two fail. */
   async start(): Promise<void> {
     this.onState("connecting");
-    for (let attempt = 1; ; attempt += 1) {
+    const until = performance.now() + PATIENCE_MS;
+    for (;;) {
       try {
         await this.#inTurn(() => this.#join());
         return;
       } catch (error) {
-        const passing = error instanceof JanusError && error.code === NOT_LISTENING;
-        if (!passing || attempt === ATTEMPTS || this.#ended) {
-          this.end();
+        if (!mayPassBy(error) || performance.now() > until || this.#ended) {
+          await this.end();
           throw error;
         }
       }
-      this.#closeLegs();
+      await this.#closeLegs();
       await new Promise((wake) => window.setTimeout(wake, RETRY_MS));
     }
   }
 
-  end(): void {
+  /** Hangs up; done when Janus has let go of this side. */
+  end(): Promise<void> {
     this.#ended = true;
-    this.#closeLegs();
+    return this.#closeLegs();
   }
 
   /** The session was claimed after the socket had been lost: events may have been missed, so look around. */
@@ -104,16 +114,18 @@ export class Call {
 
   async #rebuildUntilDone(): Promise<void> {
     const backoff = new Backoff();
+    const until = performance.now() + GHOST_MS;
     while (!this.#ended) {
       this.onState("recovering");
       try {
         await this.#inTurn(async () => {
-          this.#closeLegs();
+          // Before Janus has let go of it, what was published would stand in the way of what is published anew.
+          await this.#closeLegs();
           await this.#join();
         });
         return;
       } catch (error) {
-        if (isFinal(error)) {
+        if (isFinal(error) && (!mayPassBy(error) || performance.now() > until)) {
           this.#giveUp(error as Error);
           return;
         }
@@ -140,21 +152,24 @@ export class Call {
   }
 
   async #join(): Promise<void> {
-    const { room, roomToken, display } = this.settings;
+    const { room, display } = this.settings;
     const leg = new Leg(await this.janus.attach());
-    if (this.#ended) return leg.close();
+    if (this.#ended) return void leg.close();
     this.#publish = leg;
     leg.onFailed = () => void this.rebuild();
     leg.onEvent = (data) => this.#roomEvent(data);
-    const joined = await leg.handle.message({ request: "join", ptype: "publisher", room, display, ...auth(roomToken) });
+    const joined = await leg.handle.message({ request: "join", ptype: "publisher", room, display, ...auth(this.settings) });
     const present = feeds(joined.data);
     this.#ownId = Number(joined.data["id"]);
-    if (this.#rival(present) !== undefined) throw new Taken();
+    const rival = this.#rival(present);
+    if (rival !== undefined) throw new Taken(rival.display === display);
     await this.#addMedia(leg);
     const answer = await leg.handle.message({ request: "publish" }, await leg.offer());
     if (answer.jsep === undefined) throw new JanusError(0, "the server sent no answer to the published media");
     await leg.accept(answer.jsep);
-    await this.#follow(this.#otherSide(present));
+    const other = this.#otherSide(present);
+    // What is published stands; a subscription that fails is begun again by itself.
+    void this.#recovering(() => this.#inTurn(() => this.#follow(other)));
   }
 
   async #addMedia(leg: Leg): Promise<void> {
@@ -189,7 +204,7 @@ export class Call {
     const appeared = this.#otherSide(present);
     // Janus counts publishers by media that flow: two who come in the same moment both get in. The lower id stays.
     const rival = this.#rival(present);
-    if (rival !== undefined && rival.id < this.#ownId) return this.#giveUp(new Taken());
+    if (rival !== undefined && rival.id < this.#ownId) return this.#giveUp(new Taken(false));
     if (appeared !== undefined) void this.#recovering(() => this.#inTurn(() => this.#follow(appeared)));
     else if (ended !== undefined) {
       void this.#inTurn(async () => {
@@ -210,21 +225,21 @@ export class Call {
 
   /** Subscribes to a feed instead of the one before, or to none. */
   async #follow(feed: Feed | undefined): Promise<void> {
-    this.#subscribe?.close();
+    void this.#subscribe?.close();
     this.#subscribe = undefined;
     this.#feed = undefined;
     this.onRemote(undefined);
     if (feed === undefined) return this.onState("alone");
-    const { room, roomToken } = this.settings;
+    const { room } = this.settings;
     const leg = new Leg(await this.janus.attach());
-    if (this.#ended) return leg.close();
+    if (this.#ended) return void leg.close();
     this.#subscribe = leg;
     this.#feed = feed;
     leg.onFailed = () => void this.#recovering(() => this.#inTurn(() => this.#resubscribe(leg)));
     const stream = new MediaStream();
     leg.peer.ontrack = ({ track }) => stream.addTrack(track);
-    const request = { request: "join", ptype: "subscriber", room, streams: [{ feed: feed.id }], ...auth(roomToken) };
-    const attached = await leg.handle.message(request);
+    const request = { request: "join", ptype: "subscriber", room, streams: [{ feed: feed.id }] };
+    const attached = await leg.handle.message({ ...request, ...auth(this.settings) });
     if (attached.jsep === undefined) throw new JanusError(0, "the server offered no media of the other side");
     await leg.handle.message({ request: "start" }, await leg.answer(attached.jsep));
     this.onRemote(stream);
@@ -242,20 +257,26 @@ export class Call {
 
   #giveUp(error: Error): void {
     if (this.#ended) return;
-    this.end();
+    void this.end();
     this.onEnded(error);
   }
 
-  #closeLegs(): void {
-    this.#publish?.close();
-    this.#subscribe?.close();
+  async #closeLegs(): Promise<void> {
+    const closing = [this.#publish?.close(), this.#subscribe?.close()];
     this.#publish = this.#subscribe = this.#feed = undefined;
     this.onRemote(undefined);
+    await Promise.all(closing);
   }
 }
 
-function auth(roomToken: string | undefined): { token?: string } {
-  return roomToken === undefined ? {} : { token: roomToken };
+/** What opens the room. */
+function auth({ roomToken, pin }: CallSettings): { token?: string; pin?: string } {
+  return { ...(roomToken === undefined ? {} : { token: roomToken }), ...(pin === undefined ? {} : { pin }) };
+}
+
+/** Errors that may be over a moment later. */
+function mayPassBy(error: unknown): boolean {
+  return error instanceof Taken ? error.own : error instanceof JanusError && error.code === NO_PORT;
 }
 
 /** Errors that no further attempt would change. */

@@ -271,11 +271,11 @@ export class Handle {
     this.janus.tell({ janus: "trickle", handle_id: this.id, candidate: candidate ?? { completed: true } });
   }
 
-  /** Gives the attachment up; its media end with it. */
-  detach(): void {
+  /** Gives the attachment up; its media end with it. Done when Janus says so, or doesn't answer. */
+  async detach(): Promise<void> {
     this.onEvent = () => {};
     this.janus.forget(this);
-    this.janus.tell({ janus: "detach", handle_id: this.id });
+    await this.janus.request({ janus: "detach", handle_id: this.id }).catch(() => undefined);
   }
 
   deliver(message: Json): void {

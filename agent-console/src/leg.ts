@@ -2,6 +2,9 @@
 import { dataOf, type Handle, type Jsep, type Json, type TrickleCandidate } from "./janus.ts";
 import { mayPass, tcpOnlySdp, type TcpOnlySdp } from "./tcp_only.ts";
 
+/** How long Janus may take to notice that this side hung up. */
+const HANG_UP_MS = 300;
+
 export class Leg {
   readonly peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: [] });
   /** The connection is gone for good; said once. */
@@ -11,12 +14,12 @@ export class Leg {
 
   // Candidates that arrive before the description that they belong to.
   #early: TrickleCandidate[] = [];
-  #closed = false;
+  #closing: Promise<void> | undefined;
 
   constructor(readonly handle: Handle) {
     handle.onEvent = (message) => this.#receive(message);
     this.peer.onicecandidate = ({ candidate }) => {
-      if (this.#closed) return;
+      if (this.#closing !== undefined) return;
       if (candidate === null || candidate.candidate === "") handle.trickle(undefined);
       else if (mayPass(candidate.candidate, "outgoing")) handle.trickle(candidate.toJSON() as TrickleCandidate);
     };
@@ -45,11 +48,23 @@ export class Leg {
     for (const candidate of this.#early.splice(0)) await this.peer.addIceCandidate(candidate);
   }
 
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.handle.detach();
+  /**
+   * Hangs up, then gives the handle back; done when Janus has let go of it, or doesn't answer. In this order: the side
+   * that closes a TCP connection first keeps its port for a minute, and Janus has few of them.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const noticed = new Promise<void>((resolve) => {
+      this.handle.onEvent = (message) => message["janus"] === "hangup" && resolve();
+      window.setTimeout(resolve, HANG_UP_MS);
+    });
     this.peer.close();
+    if (this.peer.remoteDescription !== null) await noticed;
+    await this.handle.detach();
   }
 
   #local(): Jsep {
@@ -58,7 +73,7 @@ export class Leg {
   }
 
   #receive(message: Json): void {
-    if (this.#closed) return;
+    if (this.#closing !== undefined) return;
     if (message["janus"] === "trickle") this.#takeCandidate(message["candidate"]);
     else if (message["janus"] === "hangup") this.#fail(`the server ended the media: ${String(message["reason"])}`);
     else if (message["janus"] === "event") this.onEvent(dataOf(message));
@@ -72,8 +87,8 @@ export class Leg {
   }
 
   #fail(why: string): void {
-    if (this.#closed) return;
-    this.close();
+    if (this.#closing !== undefined) return;
+    void this.close();
     this.onFailed(why);
   }
 }

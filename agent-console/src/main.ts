@@ -1,12 +1,13 @@
 /** The console: signs in, lists who waits, holds one call at a time. */
 import { displayName, type Access } from "./access.ts";
-import { Call } from "./call.ts";
+import { Call, UNAUTHORIZED } from "./call.ts";
 import { Janus, JanusError, type LinkState } from "./janus.ts";
 import { INSECURE_PAGE, problemOf } from "./problems.ts";
 import { Roster, type WaitingCustomer } from "./roster.ts";
 import { CallView } from "./ui/call_view.ts";
 import { el, say, show } from "./ui/dom.ts";
 import { clearProblem, showProblem } from "./ui/notice.ts";
+import { askPin } from "./ui/pin.ts";
 import { onSignIn, prefill } from "./ui/sign_in.ts";
 import { lockWaiting, showWaiting } from "./ui/waiting.ts";
 
@@ -22,6 +23,9 @@ class Desk {
   #roster: Roster | undefined;
   #call: { call: Call; view: CallView; media: MediaStream } | undefined;
   #answering = false;
+  readonly #pins = new Map<number, string>();
+  // Until the server has let go of the call before, it would stand in the way of the next.
+  #left: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly access: Access,
@@ -56,8 +60,7 @@ class Desk {
   signOut(): void {
     this.#leaveCall();
     this.#roster?.stop();
-    this.janus.close();
-    window.onpagehide = null;
+    void this.#left.then(() => this.janus.close());
     say(el("who", HTMLElement), "");
     el("sign-out", HTMLButtonElement).hidden = true;
     badge("", "none");
@@ -70,9 +73,13 @@ class Desk {
     lockWaiting(true);
     clearProblem();
     try {
+      if (customer.pinRequired && !(await this.#pinKnown(customer))) return;
       const media = await navigator.mediaDevices.getUserMedia(CAMERA);
+      await this.#left;
       await this.#hold(customer, media);
     } catch (error) {
+      // Whether it was the PIN or the key, Janus doesn't say.
+      if (error instanceof JanusError && error.code === UNAUTHORIZED) this.#pins.delete(customer.room);
       this.#leaveCall();
       await this.openList();
       this.#complain(error);
@@ -82,10 +89,17 @@ class Desk {
     }
   }
 
+  async #pinKnown(customer: WaitingCustomer): Promise<boolean> {
+    const pin = this.#pins.get(customer.room) ?? (await askPin(customer));
+    if (pin !== undefined) this.#pins.set(customer.room, pin);
+    return pin !== undefined;
+  }
+
   async #hold(customer: WaitingCustomer, media: MediaStream): Promise<void> {
     const call = new Call(this.janus, {
       room: customer.room,
       roomToken: this.access.roomToken,
+      pin: customer.pinRequired ? this.#pins.get(customer.room) : undefined,
       display: displayName("agent", this.access.name),
       peer: "kiosk/",
       media,
@@ -108,7 +122,7 @@ class Desk {
   }
 
   #leaveCall(): void {
-    this.#call?.call.end();
+    if (this.#call !== undefined) this.#left = this.#call.call.end();
     this.#call?.view.stop();
     for (const track of this.#call?.media.getTracks() ?? []) track.stop();
     this.#call = undefined;

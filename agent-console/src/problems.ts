@@ -1,6 +1,6 @@
 /** Every failure that an agent can meet, in words that say what happened and what to do. Pure. */
 import { tokenExpiry, type Access } from "./access.ts";
-import { CodecMissing, Taken } from "./call.ts";
+import { CodecMissing, NO_PORT, Taken } from "./call.ts";
 import { JanusError } from "./janus.ts";
 
 export interface Problem {
@@ -41,11 +41,16 @@ function janusProblem({ code, reason }: JanusError, access: Access, now: number)
     case 405:
       return refused("The server refused your access key", access.token, now);
     case 433:
-      return refused("Your access key isn’t valid for this kiosk", access.roomToken, now);
+      return refused("Your access key or the PIN isn’t valid for this kiosk", access.roomToken, now);
     case 432:
       return TAKEN;
     case 426:
       return { title: "This kiosk’s room no longer exists", remedy: "Go back to the list and try again." };
+    case NO_PORT:
+      return {
+        title: "The server has no free connection",
+        remedy: "Try again in a minute. If it comes back, tell your administrator: its range of media ports is used up.",
+      };
     case 472:
       return { title: "The server is being shut down", remedy: "Try again in a few minutes." };
     default:

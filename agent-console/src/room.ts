@@ -11,6 +11,7 @@ export interface Room {
   readonly id: number;
   readonly description: string;
   readonly participants: number;
+  readonly pinRequired: boolean;
 }
 
 export interface Participant extends Feed {
@@ -36,9 +37,14 @@ export function endedFeed(data: Json): number | undefined {
 
 /** The rooms of a `list` answer. */
 export function rooms(data: Json): Room[] {
-  return objects(data["list"]).flatMap(({ room, description, num_participants }) =>
+  return objects(data["list"]).flatMap(({ room, description, num_participants, pin_required }) =>
     typeof room === "number"
-      ? [{ id: room, description: String(description ?? ""), participants: Number(num_participants ?? 0) }]
+      ? [{
+          id: room,
+          description: String(description ?? ""),
+          participants: Number(num_participants ?? 0),
+          pinRequired: pin_required === true,
+        }]
       : [],
   );
 }

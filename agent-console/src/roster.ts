@@ -8,6 +8,7 @@ export interface WaitingCustomer {
   readonly kiosk: string;
   /** When this console first saw the customer, in milliseconds since the epoch. */
   readonly since: number;
+  readonly pinRequired: boolean;
 }
 
 const POLL_MS = 2_000;
@@ -26,7 +27,8 @@ export function waitingIn(
   const kiosk = people.find((p) => p.publishes && p.display.startsWith("kiosk/"))?.display.slice("kiosk/".length);
   if (kiosk === undefined) return undefined;
   const before = known.find((w) => w.room === room.id && w.kiosk === kiosk);
-  return { room: room.id, site: room.description, kiosk, since: before?.since ?? now };
+  const { id, description: site, pinRequired } = room;
+  return { room: id, site, kiosk, since: before?.since ?? now, pinRequired };
 }
 
 /** Polls while it runs, and tells each round's outcome. */
@@ -48,7 +50,7 @@ export class Roster {
     if (this.#stopped) return;
     this.#stopped = true;
     window.clearTimeout(this.#timer);
-    this.handle.detach();
+    void this.handle.detach();
   }
 
   async #poll(): Promise<void> {

@@ -16,9 +16,9 @@ test("each failure has its own title, and a remedy that names the thing", () => 
   const silence = words(new JanusError(0, "no connection"));
   assert.match(silence, /can’t be reached.*wss:\/\/janus\.bank\.example.*certificate/);
   assert.match(words(new JanusError(403, "Unauthorized")), /refused your access key.*copied completely/);
-  assert.match(words(new JanusError(433, "wrong token")), /isn’t valid for this kiosk.*needs an access key/);
+  assert.match(words(new JanusError(433, "wrong token")), /PIN isn’t valid for this kiosk.*needs an access key/);
   assert.match(words(new JanusError(432, "full")), /Another agent/);
-  assert.match(words(new Taken()), /Another agent/);
+  assert.match(words(new Taken(false)), /Another agent/);
   assert.match(words(new JanusError(426, "No such room")), /no longer exists/);
   assert.match(words(new JanusError(499, "odd")), /Janus 499, odd/);
   assert.match(words(new CodecMissing("video")), /H\.264/);

@@ -4,13 +4,14 @@ import { Backoff } from "../src/backoff.ts";
 import { endedFeed, feeds, participants, rooms } from "../src/room.ts";
 import { waitingIn } from "../src/roster.ts";
 
-const ROOM = { id: 1001, description: "Branch 12", participants: 1 };
+const ROOM = { id: 1001, description: "Branch 12", participants: 1, pinRequired: false };
 const KIOSK = { id: 7, display: "kiosk/demo-1", publishes: true };
 const AGENT = { id: 8, display: "agent/Kim", publishes: true };
 
 test("answers of the server are read, and what is not understood is left out", () => {
   assert.deepEqual(
     rooms({ list: [{ room: 1001, description: "Branch 12", num_participants: 1 }, { room: "x" }, null, 3] }), [ROOM]);
+  assert.equal(rooms({ list: [{ room: 1, pin_required: true }] })[0]?.pinRequired, true);
   assert.deepEqual(rooms({}), []);
   assert.deepEqual(
     participants({ participants: [{ id: 7, display: "kiosk/demo-1", publisher: true }, { id: 9 }, { display: "x" }] }),
@@ -29,7 +30,7 @@ test("a feed ends by unpublishing, leaving or being put out; one's own end is no
 });
 
 test("a customer waits where a kiosk publishes and no agent is", () => {
-  const expected = { room: 1001, site: "Branch 12", kiosk: "demo-1", since: 500 };
+  const expected = { room: 1001, site: "Branch 12", kiosk: "demo-1", since: 500, pinRequired: false };
   assert.deepEqual(waitingIn(ROOM, [KIOSK], [], 500), expected);
   assert.deepEqual(waitingIn(ROOM, [KIOSK], [expected], 9_000), expected);
   assert.equal(waitingIn(ROOM, [KIOSK, AGENT], [], 500), undefined);
@@ -39,7 +40,7 @@ test("a customer waits where a kiosk publishes and no agent is", () => {
 });
 
 test("another kiosk in the same room waits anew", () => {
-  const before = { room: 1001, site: "Branch 12", kiosk: "demo-0", since: 1 };
+  const before = { room: 1001, site: "Branch 12", kiosk: "demo-0", since: 1, pinRequired: false };
   assert.equal(waitingIn(ROOM, [KIOSK], [before], 500)?.since, 500);
 });
 

@@ -105,6 +105,8 @@ pub const ENCODERS: &[EncoderSpec] = &[
             ("key-int-max", LONG_GOP),
             ("vbv-buf-capacity", "300"),
             ("aud", "false"),
+            // Slices side by side cost a third more processor time; one thread makes 720p at 300 frames/s and more here.
+            ("threads", "1"),
         ],
         extra_controls: &[],
         output_caps: BASELINE,

@@ -18,5 +18,6 @@ pub mod janus;
 pub mod keyframe;
 pub mod rate;
 pub mod secret;
+pub mod sound;
 pub mod sysctl;
 pub mod watchdog;

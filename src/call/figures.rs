@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use kiosk_proto::audit::SelectedPair;
-use kiosk_proto::call::{CallState, PeerId};
+use kiosk_proto::call::{CallState, Event, Fault, PeerId};
 use kiosk_proto::figures::{AudioFigures, GateFigures, LegFigures, PairFigures, VideoFigures};
+use kiosk_proto::sound::{self, SoundWatch};
 use tokio::time::timeout;
 
 use super::Engine;
@@ -30,6 +31,7 @@ pub(super) struct Sampler {
     received_audio: Rate,
     /// RTP packets that the publisher of this number had made when they were counted last.
     made: (PeerId, u64),
+    sound: SoundWatch,
 }
 
 impl Default for Sampler {
@@ -45,6 +47,7 @@ impl Default for Sampler {
             received_video: Rate::default(),
             received_audio: Rate::default(),
             made: (PeerId(0), 0),
+            sound: SoundWatch::default(),
         }
     }
 }
@@ -75,6 +78,29 @@ impl Engine {
         figures.receive = receive;
         figures.sockets = self.audit.figures();
         figures.process = process::figures(self.audit.descriptors());
+        self.listen().await;
+    }
+
+    /// Says when the customer's sound does not leave though nothing is known to be wrong with it.
+    async fn listen(&mut self) {
+        let watched = self.publisher.as_ref().filter(|publisher| publisher.sound.is_some());
+        let gate = watched.and_then(|publisher| publisher.peer.media_link()?.state());
+        let excused = self.figures.link.dead || self.call.faults().contains_key("microphone-unavailable");
+        let packets = gate.filter(|_| !excused).map(|gate| gate.classes.audio.packets_in);
+        let change = self.sampler.sound.observe(self.sampler.begin.elapsed(), packets);
+        self.happened(match change {
+            None => return,
+            Some(sound::Change::Back) => Event::FaultCleared("sound-missing"),
+            Some(sound::Change::Missing) => {
+                let text = format!(
+                    "no sound has left for {} s, though the microphone was opened: the agent hears nothing; plug the \
+                     microphone in again, and end the call if that does not help",
+                    sound::PATIENCE.as_secs()
+                );
+                Event::FaultRaised(Fault::new("sound-missing", text))
+            }
+        })
+        .await;
     }
 
     async fn publish_figures(&mut self, elapsed: Duration, pairs: &mut Vec<SelectedPair>) -> LegFigures {

@@ -35,10 +35,11 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens a WebSocket; what happens to it arrives as events that carry `number`.
-    pub fn open(config: Janus, number: u64, events: Events) -> Self {
+    /// Opens a WebSocket once `before` is over; what happens to it arrives as events that carry `number`.
+    pub fn open(config: Janus, number: u64, events: Events, before: impl Future<Output = ()> + Send + 'static) -> Self {
         let (outbox, inbox) = mpsc::channel(OUTBOX);
         let task = tokio::spawn(async move {
+            before.await;
             let fault = run(&config, number, &events, inbox).await;
             if let Some(fault) = fault {
                 events.send(News::Socket(number, Event::SocketClosed(fault))).await;
@@ -54,16 +55,32 @@ impl Socket {
 
     /// Queues a text.
     pub fn send(&self, text: String) {
-        if self.outbox.try_send(text).is_err() {
-            // The reader notices the dead socket; a full queue means the same.
-            warn!("a message to Janus was not sent: the connection is gone or does not drain");
-        }
+        self.sender().send(text);
+    }
+
+    /// Queues texts, too; the WebSocket stays open as long as this is held.
+    pub fn sender(&self) -> Sender {
+        Sender(self.outbox.clone())
     }
 
     /// Sends what waits, then closes; bounded.
     pub async fn close(self) {
         drop(self.outbox);
         let _ = timeout(CLOSE * 2, self.task).await;
+    }
+}
+
+/// A way into a WebSocket's queue.
+#[derive(Debug)]
+pub struct Sender(mpsc::Sender<String>);
+
+impl Sender {
+    /// Queues a text.
+    pub fn send(&self, text: String) {
+        if self.0.try_send(text).is_err() {
+            // The reader notices the dead socket; a full queue means the same.
+            warn!("a message to Janus was not sent: the connection is gone or does not drain");
+        }
     }
 }
 

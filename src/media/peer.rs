@@ -220,6 +220,12 @@ impl Peer {
         self.gate.close();
     }
 
+    /// Says whether a socket of the connection may still be open: after [`Peer::stop`] and the last clone's end, those of
+    /// the gate are closed within a second.
+    pub fn is_left(&self) -> impl Fn() -> bool + Send + use<> {
+        self.gate.is_left()
+    }
+
     /// State of the connection, as the W3C names it.
     pub fn state(&self) -> String {
         format!("{:?}", self.webrtc.property::<webrtc::WebRTCPeerConnectionState>("connection-state")).to_lowercase()

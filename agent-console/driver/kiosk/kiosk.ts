@@ -12,6 +12,7 @@ const janus = await Janus.connect(settings.get("server") ?? "", settings.get("to
 const call = new Call(janus, {
   room: Number(settings.get("room")),
   roomToken: settings.get("room_token") ?? undefined,
+  pin: settings.get("pin") ?? undefined,
   display: displayName("kiosk", settings.get("id") ?? "test"),
   peer: settings.get("peer") ?? "agent/",
   media,

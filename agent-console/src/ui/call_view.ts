@@ -26,6 +26,7 @@ export class CallView {
   readonly #started = Date.now();
   #before: Legs = NOTHING;
   #moved = { frames: 0, at: performance.now() };
+  #heard = { bytes: 0, at: performance.now() };
   #state: CallState = "connecting";
   #stopped = false;
 
@@ -50,6 +51,7 @@ export class CallView {
   setState(state: CallState): void {
     this.#state = state;
     this.#moved = { frames: 0, at: performance.now() };
+    this.#heard = { bytes: 0, at: performance.now() };
     say(el("stalled", HTMLDivElement), "");
     this.#uncover();
     // What the panel says of the transport must not outlive the state that it was said of.
@@ -107,11 +109,15 @@ export class CallView {
     this.#uncover();
   }
 
-  /** Says so when the picture stands still: a frozen face must not pass for a calm one. */
+  /** Says so when picture or sound stop: a frozen face must not pass for a calm one, nor a lost sound for silence. */
   #watch(leg: LegFigures | undefined): void {
     const at = performance.now();
     if (leg === undefined || leg.frames !== this.#moved.frames) this.#moved = { frames: leg?.frames ?? 0, at };
-    const stalled = cover.hidden && at - this.#moved.at > STALL_MS;
-    say(el("stalled", HTMLDivElement), stalled ? "The customer’s picture has stopped" : "");
+    // A kiosk may be configured to send no sound at all.
+    const silent = !(remote.srcObject instanceof MediaStream) || remote.srcObject.getAudioTracks().length === 0;
+    if (leg === undefined || silent || leg.audioBytes !== this.#heard.bytes) this.#heard = { bytes: leg?.audioBytes ?? 0, at };
+    const stopped = cover.hidden ? [this.#moved, this.#heard].map((last) => at - last.at > STALL_MS) : [];
+    const what = ["picture", "sound"].filter((_, index) => stopped[index]).join(" and ");
+    say(el("stalled", HTMLDivElement), what === "" ? "" : `The customer’s ${what} stopped arriving`);
   }
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { chromium } from "playwright-core";
 import { fragment, serve } from "../../driver/browser.mjs";
-import { API_TOKEN, DIST, Driver, JanusServer, Line, ROOM, ROOM_TOKEN, sign, until } from "./servers.mjs";
+import { API_TOKEN, DIST, Driver, JanusServer, Line, PIN, PIN_ROOM, ROOM, ROOM_TOKEN, sign, until } from "./servers.mjs";
 
 const ARGS = ["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream=fps=30"];
 const ALLOW = "--use-fake-ui-for-media-stream";
@@ -111,6 +111,36 @@ test("a key for another kiosk's room is refused when the call is answered", asyn
   await customer(page).click();
   await problem(page, "isn’t valid for this kiosk");
   await customer(page).waitFor();
+});
+
+test("a room that wants a PIN is asked about, once; a wrong one is said and asked for again", async () => {
+  const guarded = new Driver("kiosk", "--server", DIRECT, "--id", "demo-2", "--room", String(PIN_ROOM), "--pin", PIN);
+  try {
+    await guarded.next("joined");
+    const there = page.getByRole("button", { name: "Answer Branch 13, kiosk demo-2" });
+    const dialog = page.getByRole("dialog", { name: "PIN of Branch 13" });
+    const enter = async (pin) => {
+      await there.click();
+      await dialog.getByLabel("PIN", { exact: true }).fill(pin);
+      await page.keyboard.press("Enter");
+    };
+    await signIn(page);
+    await there.click();
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "hidden" });
+    await enter("1357");
+    await problem(page, "PIN isn’t valid for this kiosk");
+    await enter(PIN);
+    await statement(page).filter({ hasText: "TCP only – both legs" }).waitFor();
+    await pictureMoves(page);
+    await page.getByRole("button", { name: "End call" }).click();
+    await there.click();
+    await cover(page).waitFor({ state: "hidden" });
+    assert.equal(await dialog.isVisible(), false);
+    assert.deepEqual(page.complaints, []);
+  } finally {
+    await guarded.stop();
+  }
 });
 
 test("a refused camera is said, with what to do, and the customer stays on the list", async () => {

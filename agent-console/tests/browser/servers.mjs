@@ -14,6 +14,8 @@ const ADDRESS = "10.9.0.1";
 const DRIVER = fileURLToPath(new URL("../../driver/", import.meta.url));
 export const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 export const ROOM = 1001;
+export const PIN_ROOM = 1002;
+export const PIN = "2468";
 
 /** Janus hands its candidates over inside its SDP, as the product has it, or one by one (full trickle). */
 const config = (fullTrickle) => ({
@@ -27,7 +29,9 @@ const config = (fullTrickle) => ({
     admin: { admin_ws = false }`,
   "janus.plugin.videoroom.jcfg": `
     room-${ROOM}: { description = "Branch 12, Gangnam" publishers = 2 videocodec = "h264" h264_profile = "42e01f"
-      audiocodec = "opus" fir_freq = 0 signed_tokens = true }`,
+      audiocodec = "opus" fir_freq = 0 signed_tokens = true }
+    room-${PIN_ROOM}: { description = "Branch 13" publishers = 2 videocodec = "h264" h264_profile = "42e01f"
+      audiocodec = "opus" fir_freq = 0 signed_tokens = true pin = "${PIN}" }`,
   "janus.transport.http.jcfg": `general: { http = false } admin: { admin_http = false }`,
   "janus.transport.pfunix.jcfg": `general: { enabled = false } admin: { admin_enabled = false }`,
 });
@@ -39,7 +43,7 @@ export function sign(seconds, ...realm) {
 }
 
 export const API_TOKEN = sign(3600, "janus", "janus.plugin.videoroom");
-export const ROOM_TOKEN = sign(3600, "janus.plugin.videoroom", `room=${ROOM}`);
+export const ROOM_TOKEN = sign(3600, "janus.plugin.videoroom", `room=${ROOM}`, `room=${PIN_ROOM}`);
 
 /** Waits for something to become true; fails with what it was. */
 export async function until(what, check, milliseconds = 15_000) {

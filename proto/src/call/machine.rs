@@ -14,9 +14,10 @@ use crate::janus::{FeedId, HandleId, Message, Request, RoomEvent, SessionId};
 const BACKOFF_BASE: Duration = Duration::from_millis(500);
 const BACKOFF_CAP: Duration = Duration::from_secs(15);
 /// Faults of the way to the server; they are gone once the call is up.
-const DEVICE_FAULTS: [&str; 5] = [
+const DEVICE_FAULTS: [&str; 6] = [
     "camera-unavailable",
     "microphone-unavailable",
+    "sound-missing",
     "speaker-unavailable",
     "display-unavailable",
     "tcp-only-violation",
@@ -188,6 +189,11 @@ impl Running {
         self.out.push(Effect::Send(text));
     }
 
+    pub(super) fn goodbye(&mut self, m: Moment, request: &Request) {
+        let text = self.pending.add(request, Purpose::Other, self.settings.token.as_ref(), m.now);
+        self.out.push(Effect::Goodbye(text));
+    }
+
     pub(super) fn link_faults_cleared(&mut self) {
         self.faults.retain(|code, _| DEVICE_FAULTS.contains(code));
     }
@@ -282,17 +288,17 @@ impl Running {
 
     fn tear_down(&mut self, m: Moment) {
         let open = matches!(self.socket, Socket::Open | Socket::Ready);
-        if let Some(session) = self.session.take() {
-            if open {
-                self.send(m, &Request::Destroy(session), Purpose::Other);
-            }
-            self.left_behind = Some(session);
-        }
         if let Some(peer) = self.receiver.take().and_then(|receiver| receiver.peer) {
             self.out.push(Effect::StopPeer(peer));
         }
         if std::mem::take(&mut self.publisher_started) {
             self.out.push(Effect::StopPeer(self.publisher.peer));
+        }
+        if let Some(session) = self.session.take() {
+            if open {
+                self.goodbye(m, &Request::Destroy(session));
+            }
+            self.left_behind = Some(session);
         }
         self.out.push(Effect::CloseSocket);
         self.pending.forget();

@@ -136,10 +136,13 @@ pub enum Event {
 pub enum Effect {
     /// Open the WebSocket.
     OpenSocket,
-    /// Close the WebSocket.
+    /// Close the WebSocket, after the goodbyes that wait.
     CloseSocket,
     /// Send a text over it.
     Send(String),
+    /// Send a text over it once the peer connections that were stopped so far have closed their sockets. The side that
+    /// hangs up first keeps a TCP connection's port for a minute; Janus has few ports, so it must not be Janus.
+    Goodbye(String),
     /// Open camera and microphone, make an offer.
     StartPublisher(PeerId),
     /// Make a peer connection for the agent's media and answer this offer.

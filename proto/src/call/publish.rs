@@ -7,7 +7,7 @@ use super::machine::{Moment, Running};
 use super::{Effect, Fault, Milestone, Note, PeerId};
 use crate::config::PortRange;
 use crate::ice::{Direction, Rejection, TcpOnlyCandidate, TcpOnlySdp};
-use crate::janus::{HandleId, Request, RoomEvent};
+use crate::janus::{HandleId, Participant, Request, RoomEvent};
 
 /// From offer to `webrtcup`; beyond it the media connection is taken as blocked.
 pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(12);
@@ -173,6 +173,9 @@ impl Running {
     pub(super) fn publisher_event(&mut self, m: Moment, event: RoomEvent, jsep: Option<(String, String)>) {
         match event {
             RoomEvent::Joined(present) => {
+                if let Some(other) = self.other_kiosk(&present) {
+                    return self.restart(m, other);
+                }
                 self.out.push(Effect::Reached(Milestone::Joined));
                 self.publisher.stage = Stage::Joined;
                 self.publish(m);
@@ -202,6 +205,19 @@ impl Running {
             RoomEvent::Error(error) => self.restart(m, Fault::new(error.fault_code(), error.to_string())),
             RoomEvent::Attached | RoomEvent::Other => {}
         }
+    }
+
+    /// Another kiosk in this kiosk's room. Janus lets in two who publish: it would be the kiosk and its double, and no
+    /// agent. Our own name is what a session of ours has left that Janus has not dropped yet.
+    fn other_kiosk(&self, present: &[Participant]) -> Option<Fault> {
+        let own = &self.settings.display;
+        let other = present.iter().find(|p| p.display.starts_with("kiosk/") && p.display != *own)?;
+        let text = format!(
+            "{} is in room {} already, and a room is for one kiosk: compare janus.room of both with the rooms in site.toml; \
+             this kiosk tries again",
+            other.display, self.settings.room
+        );
+        Some(Fault::new("room-of-another", text))
     }
 
     fn answered(&mut self, m: Moment, sdp: &str) {

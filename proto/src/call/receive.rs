@@ -169,7 +169,7 @@ impl Running {
         let Some(receiver) = self.receiver.take() else { return };
         self.out.extend(receiver.peer.map(Effect::StopPeer));
         if let (Some((session, handle)), Socket::Ready) = (self.at(receiver.handle), self.socket) {
-            self.send(m, &Request::Detach(session, handle), Purpose::Other);
+            self.goodbye(m, &Request::Detach(session, handle));
         }
     }
 

@@ -201,6 +201,39 @@ fn the_agent_comes_and_goes_and_comes_back() {
     assert_eq!(rig.call.state(), CallState::Active);
 }
 
+/// Who hangs up first keeps the port: see [`Effect::Goodbye`].
+#[test]
+fn janus_is_told_of_the_end_after_the_media_has_hung_up() {
+    let (mut rig, receiver) = Rig::active();
+    rig.effects.clear();
+    rig.room(PUBLISHER, RoomEvent::Gone(FeedId(5)), None);
+    let goodbye = |effect: &Effect, what: &str| matches!(effect, Effect::Goodbye(text) if text.contains(what));
+    assert_eq!(rig.effects.iter().position(|effect| *effect == Effect::StopPeer(receiver)), Some(1));
+    assert!(goodbye(&rig.effects[2], "detach"), "{:?}", rig.effects);
+
+    let (mut rig, _) = Rig::active();
+    rig.effects.clear();
+    rig.event(Event::End("test"));
+    let [Effect::StopPeer(_), Effect::StopPeer(_), destroy, Effect::CloseSocket, Effect::Ended(_)] = &rig.effects[..]
+    else {
+        panic!("{:?}", rig.effects);
+    };
+    assert!(goodbye(destroy, "destroy"), "{destroy:?}");
+}
+
+#[test]
+fn another_kiosk_in_the_room_is_left_alone_and_our_own_ghost_is_not_minded() {
+    let kiosk = |display: &str| Participant { feed: FeedId(9), display: display.to_owned(), publishing: true };
+    let mut rig = Rig::started();
+    let peer = rig.joined(vec![kiosk("kiosk/b")]);
+    assert_eq!((rig.call.state(), rig.fault()), (CallState::Connecting, "room-of-another"));
+    assert!(rig.call.faults()["room-of-another"].starts_with("kiosk/b is in room 1001"));
+    assert!(rig.effects.contains(&Effect::StopPeer(peer)));
+    rig.wait();
+    rig.joined(vec![kiosk("kiosk/a"), agent(5)]);
+    assert!(rig.effects.contains(&Effect::Reached(Milestone::Joined)), "{:?}", rig.effects);
+}
+
 #[test]
 fn another_kiosk_is_not_received() {
     let (mut rig, _) = Rig::waiting();

@@ -46,7 +46,9 @@ impl JanusError {
             459 => "the handle is gone; the kiosk attaches again by itself",
             460 => "the videoroom plugin is not loaded: see plugins.disable in janus.jcfg",
             465 => "Janus could not use the session description: compare the room's codecs with the kiosk's",
-            490 => "Janus fails inside: see its log",
+            490 => {
+                "Janus fails inside: if its log says \"Error gathering candidates\", no port of media.ports in site.toml is free"
+            }
             _ => "see the log of Janus for the request",
         }
     }

@@ -92,6 +92,12 @@ impl Gate {
         lock(&self.shared.media).clone()
     }
 
+    /// Says whether anything of the gate is left: a clone of it, a listener, a link.
+    pub fn is_left(&self) -> impl Fn() -> bool + Send + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move || shared.strong_count() > 0
+    }
+
     /// Closes the listeners, and within a second the links, if the ICE agent has not done so itself.
     pub fn close(&self) {
         *lock(&self.open) = None;

@@ -1,7 +1,7 @@
 //! A D-Bus of a test's own.
 
 use crate::{Error, Result, place::Place, process::Process};
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, os::unix::net::UnixStream, path::PathBuf, time::Duration};
 
 /// How long dbus-daemon gets to make its socket.
 const START: Duration = Duration::from_secs(10);
@@ -38,7 +38,8 @@ impl Bus {
         let mut command = place.command("dbus-daemon");
         command.arg("--nofork").arg("--config-file").arg(&file);
         let mut process = place.spawn(&format!("dbus-{name}"), &mut command)?;
-        process.until(START, "dbus-daemon's socket", || Ok(socket.exists().then_some(())))?;
+        // The file is there before anybody listens on it.
+        process.until(START, "dbus-daemon's socket", || Ok(UnixStream::connect(&socket).is_ok().then_some(())))?;
         Ok(Self { process, socket })
     }
 

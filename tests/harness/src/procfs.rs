@@ -5,6 +5,7 @@ use std::{
     collections::HashSet,
     fs,
     net::Ipv4Addr,
+    ops::RangeInclusive,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -18,6 +19,8 @@ use std::{
 const TABLES: [&str; 6] = ["udp", "udp6", "udplite", "udplite6", "raw", "raw6"];
 /// State of a listening socket in /proc/net/tcp.
 const LISTEN: &str = "0A";
+/// State of a connection that this side closed first: for a minute, nobody can listen on its port.
+const TIME_WAIT: &str = "06";
 /// Kernel's clock ticks per second in /proc (USER_HZ), 100 on every Linux architecture in use.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -98,6 +101,18 @@ pub fn listening_ports(pid: u32, address: Ipv4Addr) -> Result<Vec<u16>> {
             if listens { u16::from_str_radix(port, 16).ok() } else { None }
         })
         .collect())
+}
+
+/// How many connections in the network namespace of a process have been closed from this side, and keep a port of the
+/// range for a minute. IPv4 only.
+pub fn kept_ports(pid: u32, range: RangeInclusive<u16>) -> Result<usize> {
+    let table = read(pid, "net/tcp")?;
+    let kept = table.lines().skip(1).filter(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let port = fields.next().and_then(|local| u16::from_str_radix(local.rsplit(':').next()?, 16).ok());
+        port.is_some_and(|port| range.contains(&port)) && fields.nth(1) == Some(TIME_WAIT)
+    });
+    Ok(kept.count())
 }
 
 /// What a process uses now.
@@ -204,7 +219,7 @@ mod tests {
     use super::*;
     use crate::wait::until;
     use std::{
-        net::{TcpListener, UdpSocket},
+        net::{TcpListener, TcpStream, UdpSocket},
         process,
     };
 
@@ -233,6 +248,21 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         assert!(listening_ports(process::id(), Ipv4Addr::LOCALHOST).unwrap().contains(&port));
         assert!(!listening_ports(process::id(), Ipv4Addr::UNSPECIFIED).unwrap().contains(&port));
+    }
+
+    #[test]
+    fn the_side_that_closes_first_keeps_its_port() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let kept = || kept_ports(process::id(), port..=port).unwrap();
+        for (first, expected) in [("client", 0), ("server", 1)] {
+            let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            let (one, other) = if first == "client" { (client, server) } else { (server, client) };
+            drop(one);
+            drop(other);
+            until(Duration::from_secs(5), first, || Ok((kept() == expected).then_some(()))).unwrap();
+        }
     }
 
     #[test]

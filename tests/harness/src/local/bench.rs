@@ -5,11 +5,12 @@ use crate::{
     agent::{Browser, BrowserOptions, Part},
     janus::ROOM,
     kiosk::Kiosk,
-    local::{Local, report::rounded, signals},
+    local::{Local, recording, report::rounded, signals},
     procfs::{family, usage},
 };
 use serde::Serialize;
 use std::{
+    path::Path,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -31,9 +32,9 @@ pub struct Figures {
     /// From the control request until the agent's browser has decoded a frame, ms. The agent answers at once; the
     /// console looks for waiting customers every two seconds, and that is part of it.
     pub agent_first_frame_ms: Spread,
-    /// The daemon, sending 1280x720, 30 frames/s, 1 Mb/s, to nobody.
+    /// The daemon, sending 1280x720, 30 frames/s, 1 Mb/s, to nobody. Its camera is a recording.
     pub daemon_sending: Load,
-    /// The same by headless Chromium.
+    /// The same recording sent by headless Chromium.
     pub chromium_sending: Load,
     /// Processor time of the daemon divided by that of Chromium.
     pub cpu_ratio: f64,
@@ -79,14 +80,16 @@ impl Spread {
 /// Runs the whole benchmark.
 pub fn run(calls: usize) -> Result<Figures> {
     let local = Local::start()?;
+    let camera = local.place().dir().join("camera.y4m");
+    recording::write(&camera)?;
     eprintln!("Set-up of {calls} calls ...");
     let (webrtcup, first_frame) = set_up(&local, calls)?;
     eprintln!("The daemon sends for {} s ...", MEASURE.as_secs());
-    let daemon_sending = daemon_sends(&local)?;
+    let daemon_sending = daemon_sends(&local, &camera)?;
     eprintln!("Chromium sends for {} s ...", MEASURE.as_secs());
-    let chromium_sending = chromium_sends(&local)?;
+    let chromium_sending = chromium_sends(&local, &camera)?;
     eprintln!("A two-way call for {} s ...", MEASURE.as_secs());
-    let daemon_two_way = two_way(&local)?;
+    let daemon_two_way = two_way(&local, &camera)?;
     let none = || Error::Other("no call was measured".into());
     Ok(Figures {
         calls,
@@ -100,8 +103,13 @@ pub fn run(calls: usize) -> Result<Figures> {
 }
 
 fn start_kiosk(local: &Local) -> Result<Kiosk> {
-    let config = local.test_config()?.with("video", "bitrate_kbps", 1000);
-    Kiosk::start(local.place(), "kioskd", &config)
+    Kiosk::start(local.place(), "kioskd", &local.test_config()?.with("video", "bitrate_kbps", 1000))
+}
+
+/// A kiosk whose camera is the recording.
+fn start_recorded(local: &Local, camera: &Path) -> Result<Kiosk> {
+    let config = local.test_config()?.with("video", "bitrate_kbps", 1000).with("camera", "source", "file");
+    Kiosk::start(local.place(), "kioskd", &config.with("camera", "file", camera.display().to_string()))
 }
 
 fn start_agent(local: &Local) -> Result<Browser> {
@@ -147,8 +155,8 @@ fn since_1970() -> Result<f64> {
     Ok(now.map_err(|_| Error::Other("the clock stands before 1970".into()))?.as_secs_f64() * 1000.0)
 }
 
-fn daemon_sends(local: &Local) -> Result<Load> {
-    let mut kiosk = start_kiosk(local)?;
+fn daemon_sends(local: &Local, camera: &Path) -> Result<Load> {
+    let mut kiosk = start_recorded(local, camera)?;
     kiosk.start_call()?;
     kiosk.wait_figures(STEP, "frames", |figures| figures.publish.video.frames > 0)?;
     let load = measure_daemon(&mut kiosk)?;
@@ -156,8 +164,8 @@ fn daemon_sends(local: &Local) -> Result<Load> {
     Ok(load)
 }
 
-fn two_way(local: &Local) -> Result<Load> {
-    let mut kiosk = start_kiosk(local)?;
+fn two_way(local: &Local, camera: &Path) -> Result<Load> {
+    let mut kiosk = start_recorded(local, camera)?;
     kiosk.start_call()?;
     let agent = start_agent(local)?;
     kiosk.wait_state("active", STEP)?;
@@ -187,8 +195,9 @@ fn measure_daemon(kiosk: &mut Kiosk) -> Result<Load> {
     })
 }
 
-fn chromium_sends(local: &Local) -> Result<Load> {
-    let options = browser(local, Part::PublishingKiosk, "chromium")?;
+fn chromium_sends(local: &Local, camera: &Path) -> Result<Load> {
+    let video = Some(camera.display().to_string());
+    let options = BrowserOptions { video, ..browser(local, Part::PublishingKiosk, "chromium")? };
     let mut kiosk = Browser::start(local.place(), &options)?;
     let ready = kiosk.events("ready").pop().unwrap_or_default();
     let pid = ready["chromium_pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod console;
 pub mod network;
+pub mod recording;
 pub mod report;
 pub mod screen;
 pub mod signals;
