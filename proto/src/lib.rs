@@ -16,4 +16,5 @@ pub mod janus;
 pub mod keyframe;
 pub mod rate;
 pub mod secret;
+pub mod timecode;
 pub mod watchdog;
