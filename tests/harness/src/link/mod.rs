@@ -1,3 +1,9 @@
 //! `./dev bench link`: how late picture and sound are on a link that is shaped, beside other ways to send them.
 
+pub mod bulk;
+pub mod check;
+pub mod emulator;
+pub mod load;
+pub mod path;
 pub mod record;
+pub mod scenario;
