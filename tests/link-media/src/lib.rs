@@ -1,2 +1,7 @@
 //! Media of the link benchmark. The programs are `link-recording`, which prepares what all peers send, and
 //! `link-receiver`, which writes a line of JSON for all that arrives.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod quality;
+pub mod recording;
+pub mod y4m;
