@@ -2,6 +2,8 @@
 //! `link-receiver`, which writes a line of JSON for all that arrives.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod janus;
+pub mod publish;
 pub mod quality;
 pub mod recording;
 pub mod y4m;

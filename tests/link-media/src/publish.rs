@@ -12,8 +12,8 @@ use gstreamer_sdp as sdp;
 use gstreamer_video as video;
 use gstreamer_webrtc as webrtc;
 use kiosk_harness::link::{
-    record::now_us,
     peers::{PublisherOptions, Transport},
+    record::now_us,
 };
 use kiosk_proto::encoder::{self, BitrateControl};
 use kiosk_proto::ice::Direction;
@@ -52,7 +52,8 @@ impl Publisher {
         // A retransmission makes sense over UDP only; the daemon negotiates none.
         let video = if options.transport == Transport::Udp { format!("{VIDEO}{VIDEO_UDP}") } else { VIDEO.to_owned() };
         let (width, height) = options.size;
-        let raw = format!("video/x-raw,format=I420,width={width},height={height},framerate=30/1,pixel-aspect-ratio=1/1");
+        let raw =
+            format!("video/x-raw,format=I420,width={width},height={height},framerate=30/1,pixel-aspect-ratio=1/1");
         let capture = pipeline(&format!(
             "filesrc name=file ! decodebin ! videoconvert ! videoscale ! videorate ! {raw} ! appsink name=out"
         ))?;
@@ -134,7 +135,9 @@ impl Publisher {
                     gst::MessageView::Error(error) => {
                         bail!("{} ({})", error.error().message(), error.debug().unwrap_or_default())
                     }
-                    _ => pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, gst::ClockTime::ZERO)?,
+                    _ => {
+                        pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, gst::ClockTime::ZERO)?
+                    }
                 }
             }
         }
@@ -165,9 +168,11 @@ impl Drop for Publisher {
 
 /// The daemon's software encoder with the daemon's settings, at the bitrate that all peers may use at most.
 fn encoder_description(options: &PublisherOptions) -> Result<String> {
-    let spec = encoder::ENCODERS.iter().find(|spec| spec.element == "x264enc").context("x264enc is not in the table")?;
+    let spec =
+        encoder::ENCODERS.iter().find(|spec| spec.element == "x264enc").context("x264enc is not in the table")?;
     let BitrateControl::Property(name, unit) = spec.bitrate else { bail!("x264enc has no bitrate") };
-    let mut text = format!("{} name=encoder {name}={}", spec.element, unit.from_bits_per_second(options.bits_per_second));
+    let mut text =
+        format!("{} name=encoder {name}={}", spec.element, unit.from_bits_per_second(options.bits_per_second));
     for (key, value) in spec.properties {
         text += &format!(" {key}={value}");
     }

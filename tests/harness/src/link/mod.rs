@@ -5,5 +5,6 @@ pub mod check;
 pub mod emulator;
 pub mod load;
 pub mod path;
+pub mod peers;
 pub mod record;
 pub mod scenario;

@@ -41,6 +41,8 @@ pub struct Scenario {
     pub loss_percent: f64,
     /// Kiosks that share it.
     pub kiosks: usize,
+    /// Pixels of every kiosk's picture: width, height.
+    pub size: (u32, u32),
     /// How long it is measured, seconds.
     pub seconds: u32,
     /// What happens, by seconds since the measurement began.
@@ -57,6 +59,7 @@ const PLAIN: Scenario = Scenario {
     jitter_ms: 0,
     loss_percent: 0.0,
     kiosks: 1,
+    size: (1280, 720),
     seconds: 20,
     script: &[],
     by_default: false,
@@ -127,7 +130,16 @@ pub const SCENARIOS: &[Scenario] = &[
         jitter_ms: 30,
         ..PLAIN
     },
-    Scenario { name: "share4", what: "4 kiosks on 3 Mb/s", kiosks: 4, seconds: 35, by_default: true, ..PLAIN },
+    Scenario {
+        name: "share4",
+        what: "4 kiosks on 3 Mb/s",
+        kiosks: 4,
+        // Four encoders and four decoders share one machine here; a branch's kiosks do not.
+        size: (640, 360),
+        seconds: 35,
+        by_default: true,
+        ..PLAIN
+    },
 ];
 
 impl Scenario {

@@ -1,15 +1,13 @@
-//! One peer of the link benchmark: publishes until its standard input is closed. `link-publisher OPTIONS.json`
+//! One peer of the link benchmark: publishes until it is killed. `link-publisher OPTIONS.json`
 
 use anyhow::{Context, Result};
 use gstreamer as gst;
-use kiosk_harness::link::peers::PublisherOptions;
+use kiosk_harness::link::peers::{PUBLISHED, PublisherOptions};
 use kiosk_link_media::janus::Client;
 use kiosk_link_media::publish::Publisher;
 use serde_json::json;
-use std::io::Read;
-use std::sync::mpsc;
 use std::time::Duration;
-use std::{env, fs, thread};
+use std::{env, fs};
 
 fn main() -> Result<()> {
     let path = env::args().nth(1).context("usage: link-publisher OPTIONS.json")?;
@@ -25,17 +23,11 @@ fn main() -> Result<()> {
     let event = janus.message(handle, json!({"request": "publish"}), Some(offer))?;
     let answer = event["jsep"]["sdp"].as_str().with_context(|| format!("Janus gave no answer: {event}"))?;
     publisher.answer(answer)?;
-    println!("{}", json!({"event": "published"}));
-    let (ended, end) = mpsc::channel::<()>();
-    thread::spawn(move || {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        drop(ended);
-    });
-    while end.try_recv() == Err(mpsc::TryRecvError::Empty) {
+    println!("{PUBLISHED}");
+    loop {
         publisher.look()?;
         if let Some(event) = janus.event(Duration::from_millis(100))? {
             println!("{event}");
         }
     }
-    Ok(())
 }
