@@ -1,6 +1,7 @@
 //! The benchmark's link: plain tools measure what a scenario asks for, and an outage is one.
 
 use kiosk_harness::{
+    Error,
     link::{
         check::PathCheck,
         emulator::Emulator,
@@ -12,7 +13,7 @@ use kiosk_harness::{
 #[test]
 fn ping_and_a_plain_transfer_find_the_link_that_was_asked_for() {
     scenario(|world| {
-        let asked = Scenario::find("steady10").unwrap();
+        let asked = Scenario::find("steady10").ok_or_else(|| Error::Other("no such scenario".into()))?;
         let emulator = Emulator::start(world, asked, "cubic")?;
         println!("{:?}", PathCheck::run(world, &emulator, asked)?);
         emulator.change(Change::Down);

@@ -2,9 +2,11 @@
 
 pub mod bulk;
 pub mod check;
+pub mod cli;
 pub mod emulator;
 pub mod load;
 pub mod path;
 pub mod peers;
 pub mod record;
+pub mod run;
 pub mod scenario;
