@@ -64,7 +64,11 @@ fn frames(film: Option<&Path>) -> Result<Vec<Vec<u8>>> {
         frames.push(sample.buffer().context("a sample without a picture")?.map_readable()?.to_vec());
     }
     pipeline.set_state(gst::State::Null)?;
-    anyhow::ensure!(frames.len() > 1, "the film {} has no pictures that can be decoded", film.unwrap_or(Path::new("-")).display());
+    anyhow::ensure!(
+        frames.len() > 1,
+        "the film {} has no pictures that can be decoded",
+        film.unwrap_or(Path::new("-")).display()
+    );
     Ok(frames)
 }
 
