@@ -14,8 +14,8 @@ use crate::y4m;
 pub const SIZE: (usize, usize) = (1280, 720);
 /// Frames per second.
 pub const RATE: u32 = 30;
-/// Of a picture generator, when there is no film: 4 s.
-const GENERATED: usize = 120;
+/// Of a picture generator, when there is no film: 2 s, with the way back 4.
+const GENERATED: usize = 60;
 /// Noise of a camera's sensor, which scaling took out of the film: standard deviation of the luma.
 const GRAIN: f64 = 1.5;
 
@@ -46,7 +46,7 @@ pub fn make(film: Option<&Path>, to: &Path) -> Result<usize> {
 fn frames(film: Option<&Path>) -> Result<Vec<Vec<u8>>> {
     let source = match film {
         Some(_) => "filesrc name=film ! decodebin ! videoconvert ! aspectratiocrop aspect-ratio=16/9".to_owned(),
-        None => format!("videotestsrc pattern=zone-plate kx2=10 ky2=10 kt=3 num-buffers={GENERATED} ! videoconvert"),
+        None => format!("videotestsrc pattern=zone-plate kx2=3 ky2=3 kt=3 num-buffers={GENERATED} ! videoconvert"),
     };
     let (width, height) = SIZE;
     let pipeline = gst::parse::launch(&format!(
