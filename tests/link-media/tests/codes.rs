@@ -1,6 +1,8 @@
 //! The daemon sends a recording with time codes through the real Janus; the receiver reads in every frame and tone when it
 //! was captured, and how much of the picture is left.
 
+#![allow(clippy::unwrap_used)]
+
 use kiosk_harness::{
     Error, Result,
     janus::{Janus, JanusOptions, ROOM, WS_PORT},
