@@ -1,5 +1,6 @@
 //! `./dev bench link`: how late picture and sound are on a link that is shaped, beside other ways to send them.
 
+pub mod analysis;
 pub mod bulk;
 pub mod check;
 pub mod cli;
@@ -10,3 +11,4 @@ pub mod peers;
 pub mod record;
 pub mod run;
 pub mod scenario;
+pub mod targets;
