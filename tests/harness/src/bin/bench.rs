@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     let result = match arguments.next().as_deref() {
         Some("call") => bench_call(arguments),
-        Some("link") => link::cli::main(arguments),
+        Some("link") => link::cli::main(arguments, machine),
         _ => Err(Error::Other(format!("{USAGE}\n{}", link::cli::USAGE))),
     };
     match result {

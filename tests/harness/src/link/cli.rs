@@ -4,6 +4,7 @@ use super::{
     check::PathCheck,
     emulator::Emulator,
     peers::Peer,
+    report::Report,
     run::{self, Options},
     scenario::{SCENARIOS, Scenario},
 };
@@ -23,7 +24,7 @@ use std::{
 /// How it is called.
 pub const USAGE: &str = "usage: ./dev bench link [--scenario NAME]... [--peer NAME]... [--all] [--json] [--seconds N]
                         [--kioskd PATH] [--congestion-control NAME] [--film FILE] [--out DIR]
-       ./dev bench link --report DIR [--json]
+       ./dev bench link --report DIR [--json] [--write-docs]
   --scenario NAME  this link; more than once for several. Without: the ones that the targets are about
   --peer NAME      this sender; without: all
   --all            every scenario
@@ -32,7 +33,8 @@ pub const USAGE: &str = "usage: ./dev bench link [--scenario NAME]... [--peer NA
   --congestion-control NAME  of the kernels at both ends of the link (cubic)
   --film FILE      what is sent, any film of a talking head that GStreamer decodes; without: a generated picture
   --out DIR        where the records go (target/bench-link/TIME)
-  --report DIR     tables and plots of records that are there
+  --report DIR     tables and plots of records that are there, without a run
+  --write-docs     put the tables into docs/benchmarks.md and the plots into docs/images
   --json           one JSON object per scenario and peer";
 
 /// What was asked for.
@@ -47,23 +49,32 @@ struct Arguments {
     film: Option<PathBuf>,
     out: Option<PathBuf>,
     report: Option<PathBuf>,
+    write_docs: bool,
 }
 
-/// Does what the arguments say.
+/// Does what the arguments say. `machine` says where it is measured.
 ///
 /// # Errors
 /// Wrong arguments, a link that is not what was asked for, a run that broke. The other runs are made all the same.
-pub fn main(arguments: impl Iterator<Item = String>) -> Result<()> {
+pub fn main(arguments: impl Iterator<Item = String>, machine: fn() -> Result<String>) -> Result<()> {
     let arguments = parse(arguments)?;
-    let dir = match &arguments.report {
-        Some(dir) => dir.clone(),
+    let (dir, failed) = match &arguments.report {
+        Some(dir) => (dir.clone(), Vec::new()),
         None => {
             signals::catch()?;
             run_all(&arguments)?
         }
     };
-    println!("{}", dir.display());
-    Ok(())
+    let report = Report::load(&dir)?;
+    println!("{}", if arguments.json { report.json()? } else { report.markdown() });
+    for (name, _, svg) in report.plots() {
+        let path = dir.join(name);
+        fs::write(&path, svg).map_err(Error::io(path.display().to_string()))?;
+    }
+    if arguments.write_docs {
+        report.write_docs(&machine()?)?;
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Error::Other(format!("failed: {}", failed.join(", ")))) }
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments> {
@@ -74,6 +85,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments> {
         match argument.as_str() {
             "--all" => all = true,
             "--json" => parsed.json = true,
+            "--write-docs" => parsed.write_docs = true,
             "--scenario" => {
                 let name = value()?;
                 let names = || SCENARIOS.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
@@ -114,8 +126,8 @@ fn absolute(path: &str) -> Result<PathBuf> {
     fs::canonicalize(path).map_err(Error::io(path))
 }
 
-/// Runs everything; the directory holds the records.
-fn run_all(arguments: &Arguments) -> Result<PathBuf> {
+/// Runs everything; the directory holds the records. Gives the runs that failed too.
+fn run_all(arguments: &Arguments) -> Result<(PathBuf, Vec<String>)> {
     let dir = match &arguments.out {
         Some(dir) => dir.clone(),
         None => {
@@ -149,7 +161,7 @@ fn run_all(arguments: &Arguments) -> Result<PathBuf> {
         }
     }
     eprintln!("records: {}", dir.display());
-    if failed.is_empty() { Ok(dir) } else { Err(Error::Other(format!("failed: {}", failed.join(", ")))) }
+    Ok((dir, failed))
 }
 
 fn check_path(scenario: &Scenario, options: &Options) -> Result<PathCheck> {
