@@ -9,9 +9,14 @@ import { fragment, launch, obey, readOptions, reportStats, serve, tell } from ".
 const options = readOptions({
   id: { type: "string", default: "test" },
   "publish-only": { type: "boolean", default: false },
+  "time-code": { type: "boolean" },
+  size: { type: "string" },
+  bitrate: { type: "string" },
 });
 const address = await serve(fileURLToPath(new URL("../build/kiosk/", import.meta.url)));
 const { browser, page, pid } = await launch(options);
+// CLOCK_MONOTONIC in milliseconds, which the page's own clock differs from by a constant.
+await page.exposeFunction("driverClock", () => Number(process.hrtime.bigint()) / 1e6);
 
 async function join() {
   const settings = {
@@ -21,6 +26,9 @@ async function join() {
     room: options.room,
     id: options.id,
     peer: options["publish-only"] ? "nobody/" : "agent/",
+    time_code: options["time-code"],
+    size: options.size,
+    bitrate: options.bitrate,
   };
   await page.goto("about:blank");
   await page.goto(address + fragment(settings));

@@ -197,7 +197,13 @@ fn start_publisher(site: &Site, name: &str, room: u64, transport: Transport) -> 
 }
 
 fn start_chromium(site: &Site, name: &str, room: u64) -> Result<Sender> {
+    let (width, height) = site.scenario.size;
     let options = BrowserOptions {
+        driver: vec![
+            "--time-code".into(),
+            format!("--size={width}x{height}"),
+            format!("--bitrate={}", u64::from(MAX_BITRATE_KBPS) * 1000),
+        ],
         video: Some(site.recording.display().to_string()),
         ..BrowserOptions::new(Part::PublishingKiosk, name, site.janus, room)?
     };

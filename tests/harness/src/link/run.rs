@@ -255,7 +255,7 @@ impl<'a> Measurement<'a> {
         if free_share < LEAST_FREE {
             invalid = Some(format!("only {:.1} % of the processors were free", free_share * 100.0));
         } else if late as f64 > packets as f64 * MOST_LATE {
-            invalid = Some(format!("{late} of {packets} packets were late by more than 2 ms"));
+            invalid = Some(format!("{late} of {packets} packets were late by more than 4 ms"));
         }
         Ok(Machine {
             invalid,
