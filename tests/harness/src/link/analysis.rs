@@ -26,7 +26,9 @@ pub struct Window {
 }
 
 impl Window {
-    fn has(self, at_us: u64) -> bool {
+    /// Whether a time is in it.
+    #[must_use]
+    pub fn has(self, at_us: u64) -> bool {
         (self.from_us..self.to_us).contains(&at_us)
     }
 
@@ -203,7 +205,7 @@ impl Records {
             video_delay_ms: Spread::of(shown.iter().map(|frame| delay(frame.captured_us, frame.shown_us))),
             audio_delay_ms: Spread::of(tones.map(|tone| delay(tone.sent_us, tone.heard_us))),
             frames: shown.len(),
-            frames_left_out: left_out(&shown),
+            frames_left_out: left_out(&shown, self.frames.iter().filter_map(|frame| frame.index).max()),
             frames_per_second: shown.len() as f64 / window.seconds().max(1e-9),
             freezes: freezes(&all, window),
             mean_height: shown.iter().map(|frame| f64::from(frame.height)).sum::<f64>() / shown.len().max(1) as f64,
@@ -297,11 +299,19 @@ impl Records {
     }
 }
 
-/// The frames that were captured between those that were shown.
-fn left_out(shown: &[&Frame]) -> usize {
+/// The frames that were captured between those that were shown: by their numbers where they have some, since a recording
+/// may halt for a moment when it starts over; else by time.
+fn left_out(shown: &[&Frame], last_index: Option<u16>) -> usize {
+    let recording = last_index.map_or(0.0, |last| f64::from(last) + 1.0);
     let between = |two: &[&Frame]| {
-        let frames = two[1].captured_us.saturating_sub(two[0].captured_us) as f64 / FRAME_US;
-        (frames.round() as usize).saturating_sub(1)
+        let by_time = two[1].captured_us.saturating_sub(two[0].captured_us) as f64 / FRAME_US;
+        let Some((before, after)) = two[0].index.zip(two[1].index) else {
+            return (by_time.round() as usize).saturating_sub(1);
+        };
+        let frames = (f64::from(after) - f64::from(before)).rem_euclid(recording);
+        // After a long gap the recording may have started over more than once.
+        let rounds = ((by_time - frames) / recording).round().max(0.0);
+        ((frames + rounds * recording) as usize).saturating_sub(1)
     };
     shown.windows(2).map(between).sum()
 }
@@ -391,6 +401,19 @@ mod tests {
         assert!((figures.ssim.unwrap().mean - 0.9).abs() < 1e-9);
         assert_eq!(figures.audio_delay_ms, None);
         assert_eq!(records.figures("another", records.whole()).frames, 0);
+    }
+
+    #[test]
+    fn frames_of_a_recording_are_missed_by_their_numbers() {
+        // 0 to 49, over and over; each round begins 100 ms late. Frames 10 and 11 of the second are not shown, nor is all
+        // of the fourth.
+        let shown = (0..300_u64).filter(|number| !matches!(number, 60 | 61 | 150..200));
+        let lines = shown.map(|number| match frame(number * 33_333 + number / 50 * 100_000, 0) {
+            Line::Frame(frame) => Line::Frame(Frame { index: Some((number % 50) as u16), ..frame }),
+            other => other,
+        });
+        let records = Records::new(run(&[(0, 1000)], 20), lines.collect());
+        assert_eq!(records.figures("kiosk", records.whole()).frames_left_out, 52);
     }
 
     #[test]

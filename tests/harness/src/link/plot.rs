@@ -1,6 +1,6 @@
 //! Plots of a scenario: how late each peer's picture was, and under it what the link carried and what each sent.
 
-use super::analysis::Records;
+use super::analysis::{Records, Spread};
 use super::record::Rtp;
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ const WIDTH: f64 = 960.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 930.0;
 /// Upper and lower edge of the panel of delays.
-const DELAYS: (f64, f64) = (74.0, 330.0);
+const DELAYS: (f64, f64) = (92.0, 340.0);
 /// The same of the panel of rates.
-const RATES: (f64, f64) = (372.0, 520.0);
-const HEIGHT: f64 = 562.0;
+const RATES: (f64, f64) = (384.0, 532.0);
+const HEIGHT: f64 = 574.0;
 /// The axis of delays is logarithmic, milliseconds.
 const LEAST_MS: f64 = 10.0;
 const MOST_MS: f64 = 20_000.0;
@@ -89,8 +89,8 @@ impl Plot {
             let label = if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.0} s", ms / 1000.0) };
             text(svg, LEFT - 8.0, y + 4.0, "end", &label);
         }
-        text(svg, LEFT, DELAYS.0 - 8.0, "start", "age of the picture when it is shown");
-        text(svg, LEFT, RATES.0 - 8.0, "start", "sent, and what the link carries (grey)");
+        text(svg, LEFT, DELAYS.0 - 8.0, "start", "age of the picture when it is shown; a gap: nothing new was shown");
+        text(svg, LEFT, RATES.0 - 8.0, "start", "what arrived, and what the link carries (grey)");
         let step = nice(self.top_kbps / 3.0);
         let mut kbps = 0.0;
         while kbps <= self.top_kbps * 1.001 {
@@ -155,14 +155,17 @@ impl Plot {
 fn legend(svg: &mut String, runs: &[&Records]) {
     let mut x = LEFT;
     for (run, colour) in runs.iter().zip(COLOURS) {
-        let name = escape(&run.run.peer);
+        let ages = run.frames.iter().filter(|frame| run.whole().has(frame.shown_us));
+        let ages = ages.map(|frame| frame.shown_us.saturating_sub(frame.captured_us) as f64 / 1000.0);
+        let p95 = Spread::of(ages).map_or("no picture".into(), |spread| format!("p95 {:.0} ms", spread.p95));
+        let name = format!("{}, {p95}", escape(&run.run.peer));
         let _ = writeln!(
             svg,
             "<path d=\"M{x:.0} 46h20\" stroke=\"{colour}\" stroke-width=\"4\" stroke-linecap=\"round\"/>\
              <text x=\"{:.0}\" y=\"50\">{name}</text>",
             x + 28.0
         );
-        x += 54.0 + 7.5 * name.len() as f64;
+        x += 44.0 + 6.8 * name.len() as f64;
     }
 }
 
