@@ -12,13 +12,17 @@ use tracing::error;
 
 use crate::events::{Events, News};
 use crate::host::systemd::Pulse;
+use crate::tcp_only::gate::Gates;
 use crate::tcp_only::sockets;
 
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// What the audit and the call's task tell each other.
-#[derive(Debug, Clone, Default)]
-pub struct Audit(Arc<Mutex<Shared>>);
+#[derive(Debug, Clone)]
+pub struct Audit {
+    shared: Arc<Mutex<Shared>>,
+    gates: Gates,
+}
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -31,8 +35,13 @@ struct Shared {
 }
 
 impl Audit {
+    /// Of these gates' sockets it knows that they are theirs.
+    pub fn new(gates: Gates) -> Self {
+        Self { shared: Arc::default(), gates }
+    }
+
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A call begins: its figures start from nothing, and what was wrong before is told again.
@@ -64,6 +73,7 @@ impl Audit {
         loop {
             every.tick().await;
             pulse.beat(Part::Audit);
+            let before = self.gates.sockets();
             let (sockets, descriptors) = match sockets::look() {
                 Ok(seen) => seen,
                 Err(error) => {
@@ -71,11 +81,12 @@ impl Audit {
                     continue;
                 }
             };
+            let gates = before.or(self.gates.sockets());
             let evidence = {
                 let mut shared = self.shared();
                 shared.descriptors = descriptors;
                 audit::count(&sockets, &mut shared.figures);
-                let violations = audit::judge(&sockets, &shared.pairs, shared.media_ports);
+                let violations = audit::judge(&sockets, &gates, &shared.pairs, shared.media_ports);
                 let evidence = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 let before = std::mem::replace(&mut shared.reported, evidence.clone());
                 (evidence != before && !evidence.is_empty()).then_some(evidence)

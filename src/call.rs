@@ -25,13 +25,14 @@ use crate::janus::Socket;
 use crate::media::MediaError;
 use crate::media::camera::Camera;
 use crate::media::device::Device;
-use crate::media::link::LinkWatch;
+use crate::media::link::{self, LastRate, LinkWatch};
 use crate::media::microphone;
 use crate::media::peer::Peer;
 use crate::media::playback::{Playback, PlaybackDevices};
 use crate::media::port::Inlet;
 use crate::media::publish::Publisher;
 use crate::media::receive::Receiver;
+use crate::tcp_only::gate::Gates;
 
 use figures::Sampler;
 pub use view::View;
@@ -56,6 +57,7 @@ pub struct Engine {
     call: Call,
     events: Events,
     audit: Audit,
+    gates: Gates,
     pulse: Pulse,
     start: Instant,
     span: Span,
@@ -67,6 +69,7 @@ pub struct Engine {
     devices: Option<Devices>,
     publisher: Option<Publisher>,
     link: Option<LinkWatch>,
+    last_rate: LastRate,
     receiver: Option<Receiver>,
     closing: Vec<JoinHandle<()>>,
     figures: CallFigures,
@@ -99,7 +102,13 @@ fn with_secrets(config: &Config) -> Result<Settings, LoadError> {
 
 impl Engine {
     /// An engine without a call, and what others see of it.
-    pub fn new(config: Config, events: Events, audit: Audit, pulse: Pulse) -> (Self, watch::Receiver<Arc<View>>) {
+    pub fn new(
+        config: Config,
+        events: Events,
+        audit: Audit,
+        gates: Gates,
+        pulse: Pulse,
+    ) -> (Self, watch::Receiver<Arc<View>>) {
         let (view, seen) = watch::channel(Arc::default());
         let engine = Self {
             settings: settings(&config),
@@ -107,6 +116,7 @@ impl Engine {
             call: Call::default(),
             events,
             audit,
+            gates,
             pulse,
             start: Instant::now(),
             span: Span::none(),
@@ -118,6 +128,7 @@ impl Engine {
             devices: None,
             publisher: None,
             link: None,
+            last_rate: LastRate::default(),
             receiver: None,
             closing: Vec::new(),
             figures: CallFigures::default(),
@@ -293,7 +304,9 @@ impl Engine {
     }
 
     fn start_publisher(&mut self, id: PeerId) -> Result<(), MediaError> {
-        let publisher = Publisher::new(id, &self.config, self.settings.policy.clone(), self.events.clone())?;
+        let (policy, events, gates) = (self.settings.policy.clone(), self.events.clone(), self.gates.clone());
+        let rate = link::settings(&self.config, &self.last_rate);
+        let publisher = Publisher::new(id, &self.config, policy, events, gates, rate)?;
         self.pictures.lead_to(Some(publisher.pictures.clone()));
         self.sound.lead_to(publisher.sound.clone());
         self.publisher = Some(publisher.clone());
@@ -319,8 +332,8 @@ impl Engine {
     }
 
     fn start_receiver(&mut self, id: PeerId, offer: TcpOnlySdp) -> Result<(), MediaError> {
-        let receiver =
-            Receiver::new(id, &self.config, self.settings.policy.clone(), self.events.clone(), &self.playback)?;
+        let (policy, events, gates) = (self.settings.policy.clone(), self.events.clone(), self.gates.clone());
+        let receiver = Receiver::new(id, &self.config, policy, events, gates, &self.playback)?;
         self.receiver = Some(receiver.clone());
         let events = self.events.clone();
         tokio::spawn(async move {
@@ -344,6 +357,7 @@ impl Engine {
             self.link = None;
             self.pictures.lead_to(None);
             self.pictures.hold(false);
+            self.pictures.pace(0);
             self.sound.lead_to(None);
             self.publisher = None;
         } else {
@@ -372,7 +386,8 @@ impl Engine {
 
     fn watch_link(&mut self) {
         if let Some(publisher) = &self.publisher {
-            self.link = Some(LinkWatch::start(publisher.clone(), self.pictures.clone(), &self.config.video));
+            let (rate, last) = (link::settings(&self.config, &self.last_rate), self.last_rate.clone());
+            self.link = Some(LinkWatch::start(publisher.clone(), self.pictures.clone(), rate, last));
         }
     }
 

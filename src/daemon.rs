@@ -15,9 +15,10 @@ use crate::audit::Audit;
 use crate::call::Engine;
 use crate::events::{Events, News};
 use crate::host::systemd::{Pulse, feed_watchdog, notify};
-use crate::host::{journal, process};
+use crate::host::{journal, process, sysctl};
 use crate::media::Certificate;
 use crate::media::publish::Publisher;
+use crate::tcp_only::gate::Gates;
 use crate::{config, control, media};
 
 /// A stop by systemd is answered within this time.
@@ -41,12 +42,14 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
 
 async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
     let (events, inbox) = Events::channel();
-    let (audit, pulse) = (Audit::default(), Pulse::new());
+    let (gates, pulse) = (Gates::default(), Pulse::new());
+    let audit = Audit::new(gates.clone());
     let bus = config.control.bus.clone();
     info!(version = env!("CARGO_PKG_VERSION"), gstreamer = %gstreamer::version_string(), "kioskd starts");
+    sysctl::check();
     // Tried now, so that the first call need not wait for it; without an encoder the daemon stays up, and the call says so.
-    let _certificate = rehearse(&config, &events).await?;
-    let (engine, view) = Engine::new(config, events.clone(), audit.clone(), pulse.clone());
+    let _certificate = rehearse(&config, &events, &gates).await?;
+    let (engine, view) = Engine::new(config, events.clone(), audit.clone(), gates, pulse.clone());
     let mut call = tokio::spawn(engine.run(inbox));
     let mut looks = tokio::spawn(audit.run(events.clone(), pulse.clone()));
     let _connection = control::serve(&bus, events.clone(), view)
@@ -78,11 +81,11 @@ async fn serve(path: &Path, config: Config) -> anyhow::Result<()> {
 }
 
 /// Does once what the first call would otherwise wait for. What fails here, fails again in the call, and is a fault there.
-async fn rehearse(config: &Config, events: &Events) -> anyhow::Result<Option<Certificate>> {
-    let (config, events) = (config.clone(), events.clone());
+async fn rehearse(config: &Config, events: &Events, gates: &Gates) -> anyhow::Result<Option<Certificate>> {
+    let (config, events, gates) = (config.clone(), events.clone(), gates.clone());
     let rehearsal = move || {
         let certificate = Certificate::make()?;
-        Publisher::rehearse(&config, events).map(|encoder| (certificate, encoder))
+        Publisher::rehearse(&config, events, gates).map(|encoder| (certificate, encoder))
     };
     Ok(match tokio::task::spawn_blocking(rehearsal).await? {
         Ok((certificate, encoder)) => {

@@ -2,26 +2,42 @@
 //!
 //! The C library's resolver is never used: it asks by UDP, and even for `/etc/hosts` it opens UDP sockets to sort addresses.
 
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hickory_resolver::config::{ConnectionConfig, ProtocolConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{TokioResolver, system_conf};
+use nix::libc;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, interval_at, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tracing::debug;
 
-/// For the TCP handshake, and again for TLS.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the TCP handshake, from the first try on. Longer than most outages: a link that comes back is noticed meanwhile.
+const TCP_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the TLS handshake.
+const TLS_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a media connection: an ICE agent that waits longer has given up on it.
+const MEDIA_TIMEOUT: Duration = Duration::from_secs(5);
+/// Another try is made this often. The kernel repeats an unanswered SYN after 1, 2 and 4 s, and a link that is back is then
+/// found seconds too late.
+const TRY_AGAIN: Duration = Duration::from_millis(400);
+/// Tries that are under way at once: answers take two seconds at most.
+const TRIES: usize = 5;
 
 /// A connected stream, encrypted or, on loopback alone, plain.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -99,12 +115,57 @@ pub async fn connect(host: &str, port: u16, tls: bool, ca_file: Option<&Path>) -
     Err(last.unwrap_or_else(|| DialError::Resolve { host: host.to_owned(), reason: "no records".to_owned() }))
 }
 
+/// Dials until somebody answers: yes or no.
 async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await.map_err(|_| {
-        io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()))
-    })??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    let mut tries = VecDeque::from([Box::pin(TcpStream::connect(address))]);
+    let mut again = interval_at(Instant::now() + TRY_AGAIN, TRY_AGAIN);
+    let give_up = sleep(TCP_TIMEOUT);
+    tokio::pin!(give_up);
+    loop {
+        let answered = poll_fn(|context| {
+            let done = tries.iter_mut().find_map(|tried| match tried.as_mut().poll(context) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => None,
+            });
+            done.map_or(Poll::Pending, Poll::Ready)
+        });
+        tokio::select! {
+            answer = answered => {
+                let stream = answer?;
+                stream.set_nodelay(true)?;
+                send_again_soon(stream.as_fd());
+                return Ok(stream);
+            }
+            _ = again.tick() => {
+                tries.truncate(TRIES - 1);
+                tries.push_front(Box::pin(TcpStream::connect(address)));
+            }
+            () = &mut give_up => {
+                let text = format!("no answer in {} s", TCP_TIMEOUT.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+            }
+        }
+    }
+}
+
+/// What was not acknowledged is sent again every second at the latest, so that a link that comes back is used again soon;
+/// else the kernel doubles the wait each time, up to two minutes. Linux knows this from 6.15 on; older ones go on as before.
+fn send_again_soon(socket: BorrowedFd<'_>) {
+    const TCP_RTO_MAX_MS: libc::c_int = 44;
+    static LONGEST: libc::c_int = 1000;
+    // SAFETY: the kernel reads one int from where the pointer leads.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            TCP_RTO_MAX_MS,
+            (&raw const LONGEST).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if set != 0 {
+        debug!(error = %io::Error::last_os_error(), "this kernel waits longer before it sends again");
+    }
 }
 
 async fn resolve(host: &str) -> Result<Vec<IpAddr>, DialError> {
@@ -140,10 +201,10 @@ async fn encrypt(
     let failed = |reason: String| DialError::Tls { host: host.to_owned(), address, reason };
     let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(error.to_string()))?;
     let connector = TlsConnector::from(Arc::new(client_config(ca_file)?));
-    match timeout(CONNECT_TIMEOUT, connector.connect(name, stream)).await {
+    match timeout(TLS_TIMEOUT, connector.connect(name, stream)).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
         Ok(Err(error)) => Err(failed(format!("{error}; {}", tls_remedy(&error)))),
-        Err(_) => Err(failed(format!("no TLS answer in {} s; is this a TLS port?", CONNECT_TIMEOUT.as_secs()))),
+        Err(_) => Err(failed(format!("no TLS answer in {} s; is this a TLS port?", TLS_TIMEOUT.as_secs()))),
     }
 }
 
@@ -184,4 +245,22 @@ fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(error.to_string()))?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Connects to an address of the media server, from the local address `from` if it is of the same family.
+///
+/// # Errors
+/// Naming the address and what to do.
+pub async fn media(address: SocketAddr, from: Option<IpAddr>) -> Result<TcpStream, DialError> {
+    let connect = async {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if let Some(from) = from.filter(|from| from.is_ipv4() == address.is_ipv4()) {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        socket.set_nodelay(true)?;
+        send_again_soon(socket.as_fd());
+        let connected = timeout(MEDIA_TIMEOUT, socket.connect(address)).await;
+        connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    };
+    connect.await.map_err(|source| DialError::Connect { host: "the media server".to_owned(), address, source })
 }

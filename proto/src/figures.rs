@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::{ClassState, GateState};
+
 /// Everything that is known about the running call. Sampled once a second; cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -50,6 +52,63 @@ pub struct LegFigures {
     pub video: VideoFigures,
     /// The sound on this connection.
     pub audio: AudioFigures,
+    /// What the kiosk sends on this connection, between the ICE agent and the server.
+    pub gate: GateFigures,
+}
+
+/// The media gate of one connection.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GateFigures {
+    /// STUN, DTLS and RTCP.
+    pub control: QueueFigures,
+    /// RTP of the sound.
+    pub audio: QueueFigures,
+    /// RTP of the picture.
+    pub video: QueueFigures,
+    /// RTP packets that were made and did not reach the gate: lost inside the ICE agent.
+    pub packets_lost: u64,
+    /// Bytes that may be in flight and unsent.
+    pub in_flight_limit: u64,
+}
+
+/// Packets of one class. `packets_in` is the sum of `packets_out`, `packets_discarded` and `queued_packets`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueFigures {
+    /// From the ICE agent since the connection began.
+    pub packets_in: u64,
+    /// Written to the server's socket since then.
+    pub packets_out: u64,
+    /// Thrown away on purpose since then: too old to be of use.
+    pub packets_discarded: u64,
+    /// Waiting now.
+    pub queued_packets: u64,
+    /// The same, bytes.
+    pub queued_bytes: u64,
+    /// How long the first of them has waited, milliseconds.
+    pub oldest_ms: f64,
+}
+
+impl From<&GateState> for GateFigures {
+    fn from(state: &GateState) -> Self {
+        let of = |class: &ClassState| QueueFigures {
+            packets_in: class.packets_in,
+            packets_out: class.packets_out,
+            packets_discarded: class.packets_discarded,
+            queued_packets: class.queued_packets,
+            queued_bytes: class.queued_bytes,
+            oldest_ms: class.oldest.as_secs_f64() * 1000.0,
+        };
+        let classes = &state.classes;
+        Self {
+            control: of(&classes.control),
+            audio: of(&classes.audio),
+            video: of(&classes.video),
+            packets_lost: 0,
+            in_flight_limit: state.in_flight_limit,
+        }
+    }
 }
 
 /// A selected candidate pair.
@@ -104,30 +163,52 @@ pub struct AudioFigures {
     pub peak_dbfs: Option<f64>,
 }
 
-/// The TCP connection that carries the kiosk's media, from the last look (every 40 ms).
+/// The TCP connection that carries the kiosk's media, from the last look (every 20 ms), and what follows from it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LinkFigures {
-    /// Written, not sent (`tcpi_notsent_bytes`).
+    /// Written to the kernel, not sent (`tcpi_notsent_bytes`).
     pub unsent_bytes: u64,
     /// Sent, not acknowledged.
     pub in_flight_bytes: u64,
+    /// What the kernel may hold of both.
+    pub in_flight_limit_bytes: u64,
     /// `tcpi_rtt`, milliseconds.
     pub smoothed_rtt_ms: f64,
     /// `tcpi_min_rtt`, milliseconds.
     pub min_rtt_ms: f64,
     /// `tcpi_delivery_rate`, bits per second.
     pub delivery_bits_per_second: u64,
+    /// What the link is taken to carry, bits per second.
+    pub capacity_bits_per_second: u64,
     /// Segments sent again since the connection began (`tcpi_total_retrans`).
     pub retransmits: u64,
     /// Delay that the next frame would meet in the sender and in the network's queues, milliseconds.
     pub queue_delay_ms: f64,
     /// The most of it in this call, milliseconds.
     pub queue_delay_peak_ms: f64,
-    /// What the encoder is asked for.
+    /// Delay that the next packet of sound would meet there, milliseconds.
+    pub audio_queue_delay_ms: f64,
+    /// The most of it in this call, milliseconds.
+    pub audio_queue_delay_peak_ms: f64,
+    /// What the picture may take.
     pub target_bits_per_second: u64,
+    /// Step of the ladder: 0 is the full picture.
+    pub step: u32,
+    /// Width of the encoded picture, pixels.
+    pub width: u32,
+    /// Height of the encoded picture, pixels.
+    pub height: u32,
+    /// Frames a second that are let into the encoder.
+    pub frames_per_second: u32,
     /// Frames left out before the encoder since the call began, because the queue was over its budget.
     pub frames_left_out: u64,
+    /// Key frames that the encoder has made for this connection.
+    pub key_frames: u64,
+    /// Bytes of the last of them.
+    pub key_frame_bytes: u64,
+    /// Whether nothing is acknowledged any more.
+    pub dead: bool,
 }
 
 /// Sockets that the daemon holds.

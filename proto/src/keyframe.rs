@@ -13,42 +13,52 @@ pub enum Verdict {
     Merged,
 }
 
-/// Lets one key frame through per interval, and loses no request: a late one is served when the interval ends.
+/// How long a request waits for a queue over its budget to drain, and how often it is asked whether it has.
+const PATIENCE: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(40);
+
+/// Lets one key frame through per interval, and loses no request: a late one is served when the interval ends. While the
+/// queue is over its budget a request waits too, for a second at most: the budget pays for key frames as well.
 #[derive(Debug, Clone)]
 pub struct KeyframeLimiter {
     interval: Duration,
     last: Option<Duration>,
-    waiting: bool,
+    /// Since when a request waits.
+    waiting: Option<Duration>,
 }
 
 impl KeyframeLimiter {
     /// At most one key frame per `interval`.
     #[must_use]
     pub fn new(interval: Duration) -> Self {
-        Self { interval, last: None, waiting: false }
+        Self { interval, last: None, waiting: None }
     }
 
-    /// Somebody needs a key frame. `now` counts from any fixed moment.
-    pub fn request(&mut self, now: Duration) -> Verdict {
-        if self.waiting {
+    /// Somebody needs a key frame. `now` counts from any fixed moment; `full`: the queue is over its budget.
+    pub fn request(&mut self, now: Duration, full: bool) -> Verdict {
+        if self.waiting.is_some() {
             return Verdict::Merged;
         }
-        match self.last.map(|last| last + self.interval) {
-            Some(free) if now < free => {
-                self.waiting = true;
-                Verdict::At(free)
-            }
-            _ => {
-                self.last = Some(now);
-                Verdict::Now
-            }
+        self.waiting = Some(now);
+        match self.due(now, full) {
+            None => Verdict::Now,
+            Some(at) => Verdict::At(at),
         }
     }
 
-    /// The time that [`Verdict::At`] named has come, and the request is passed on.
-    pub fn serve(&mut self, now: Duration) {
-        self.waiting = false;
+    /// The time that [`Verdict::At`] named, or this function the last time, has come. None: the request is to be passed on
+    /// now; else it is to be asked again at this time.
+    pub fn due(&mut self, now: Duration, full: bool) -> Option<Duration> {
+        let free = self.last.map_or(now, |last| last + self.interval);
+        if now < free {
+            return Some(free);
+        }
+        if full && self.waiting.is_some_and(|since| now.saturating_sub(since) < PATIENCE) {
+            return Some(now + AGAIN);
+        }
+        self.waiting = None;
         self.last = Some(now);
+        None
     }
 }
 
@@ -61,27 +71,42 @@ mod tests {
     fn the_first_passes_the_next_waits_the_others_are_merged() {
         let ms = Duration::from_millis;
         let mut limiter = KeyframeLimiter::new(ms(500));
-        assert_eq!(limiter.request(ms(10)), Verdict::Now);
-        assert_eq!(limiter.request(ms(20)), Verdict::At(ms(510)));
-        assert_eq!(limiter.request(ms(30)), Verdict::Merged);
-        limiter.serve(ms(510));
-        assert_eq!(limiter.request(ms(520)), Verdict::At(ms(1010)));
+        assert_eq!(limiter.request(ms(10), false), Verdict::Now);
+        assert_eq!(limiter.request(ms(20), false), Verdict::At(ms(510)));
+        assert_eq!(limiter.request(ms(30), false), Verdict::Merged);
+        assert_eq!(limiter.due(ms(510), false), None);
+        assert_eq!(limiter.request(ms(520), false), Verdict::At(ms(1010)));
+    }
+
+    #[test]
+    fn a_full_queue_is_waited_for_but_not_for_ever() {
+        let ms = Duration::from_millis;
+        let mut limiter = KeyframeLimiter::new(ms(500));
+        assert_eq!(limiter.request(ms(0), true), Verdict::At(ms(40)));
+        assert_eq!(limiter.due(ms(40), true), Some(ms(80)));
+        assert_eq!(limiter.due(ms(80), false), None, "it has drained");
+        assert_eq!(limiter.request(ms(600), true), Verdict::At(ms(640)));
+        assert_eq!(limiter.due(ms(1590), true), Some(ms(1630)));
+        assert_eq!(limiter.due(ms(1630), true), None, "somebody sees nothing at all meanwhile");
     }
 
     proptest! {
         #[test]
-        fn never_more_often_than_the_interval_and_none_is_lost(gaps in proptest::collection::vec(0_u64..400, 1..80)) {
+        fn never_more_often_than_the_interval_and_none_is_lost(
+            gaps in proptest::collection::vec((0_u64..400, any::<bool>()), 1..80),
+        ) {
             let interval = Duration::from_millis(500);
             let mut limiter = KeyframeLimiter::new(interval);
             let (mut now, mut served, mut due): (_, Vec<Duration>, _) = (Duration::ZERO, Vec::new(), None);
-            for gap in gaps {
+            for (gap, full) in gaps {
                 now += Duration::from_millis(gap);
-                if let Some(at) = due.filter(|at| *at <= now) {
-                    limiter.serve(at);
-                    served.push(at);
-                    due = None;
+                while let Some(at) = due.filter(|at| *at <= now) {
+                    due = limiter.due(at, full);
+                    if due.is_none() {
+                        served.push(at);
+                    }
                 }
-                match limiter.request(now) {
+                match limiter.request(now, full) {
                     Verdict::Now => served.push(now),
                     Verdict::At(at) => due = Some(at),
                     Verdict::Merged => prop_assert!(due.is_some()),

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use kiosk_proto::audit::SelectedPair;
-use kiosk_proto::call::CallState;
-use kiosk_proto::figures::{AudioFigures, LegFigures, PairFigures, VideoFigures};
+use kiosk_proto::call::{CallState, PeerId};
+use kiosk_proto::figures::{AudioFigures, GateFigures, LegFigures, PairFigures, VideoFigures};
 use tokio::time::timeout;
 
 use super::Engine;
@@ -12,7 +12,6 @@ use crate::host::process;
 use crate::media::link::LinkWatch;
 use crate::media::meter::Rate;
 use crate::media::peer::Peer;
-use crate::tcp_only::sockets;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// `webrtcbin` answers within a few milliseconds; the call's task waits no longer than this.
@@ -29,6 +28,8 @@ pub(super) struct Sampler {
     decoded: Rate,
     received_video: Rate,
     received_audio: Rate,
+    /// RTP packets that the publisher of this number had made when they were counted last.
+    made: (PeerId, u64),
 }
 
 impl Default for Sampler {
@@ -43,6 +44,7 @@ impl Default for Sampler {
             decoded: Rate::default(),
             received_video: Rate::default(),
             received_audio: Rate::default(),
+            made: (PeerId(0), 0),
         }
     }
 }
@@ -80,6 +82,12 @@ impl Engine {
         let (frames_per_second, _) = self.sampler.encoded.since(&publisher.encoded, elapsed);
         let (_, video_bits) = self.sampler.sent_video.since(&publisher.video_packets, elapsed);
         let (_, audio_bits) = self.sampler.sent_audio.since(&publisher.audio_packets, elapsed);
+        let gate = gate(&publisher.peer);
+        // What was made a second ago has arrived since, or never will.
+        let made = publisher.video_packets.buffers() + publisher.audio_packets.buffers();
+        let (peer, made_before) = std::mem::replace(&mut self.sampler.made, (publisher.peer.id(), made));
+        let arrived = gate.video.packets_in + gate.audio.packets_in;
+        let packets_lost = if peer == publisher.peer.id() { made_before.saturating_sub(arrived) } else { 0 };
         LegFigures {
             state: publisher.peer.state(),
             pair: pair(&publisher.peer, pairs).await,
@@ -96,6 +104,7 @@ impl Engine {
                 bits_per_second: audio_bits,
                 peak_dbfs: None,
             },
+            gate: GateFigures { packets_lost, ..gate },
         }
     }
 
@@ -121,18 +130,20 @@ impl Engine {
                 bits_per_second: audio_bits,
                 peak_dbfs: self.playback.peak_dbfs(),
             },
+            gate: gate(&receiver.peer),
         }
     }
 }
 
-/// The selected pair, with the port of the socket that really carries it: an active candidate itself has port 9 or 0.
+/// What went through the gate; nothing while there is no connection.
+fn gate(peer: &Peer) -> GateFigures {
+    let state = peer.media_link().and_then(|link| link.state());
+    state.as_ref().map(GateFigures::from).unwrap_or_default()
+}
+
+/// The selected pair.
 async fn pair(peer: &Peer, pairs: &mut Vec<SelectedPair>) -> Option<PairFigures> {
-    let mut pair = timeout(STATS, peer.pair()).await.ok()??;
-    let selected = peer.selected(&pair)?;
-    let sockets = sockets::look().map(|(sockets, _)| sockets).unwrap_or_default();
-    if let Some(local) = sockets.iter().find(|s| s.remote == Some(selected.remote)).and_then(|socket| socket.local) {
-        pair.local.port = local.port();
-    }
+    let (pair, selected) = timeout(STATS, peer.pair()).await.ok()??;
     pairs.push(selected);
     Some(pair)
 }

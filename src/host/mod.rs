@@ -2,4 +2,5 @@
 
 pub mod journal;
 pub mod process;
+pub mod sysctl;
 pub mod systemd;

@@ -1,26 +1,55 @@
-//! The publishing TCP connection under watch: what the kernel says of it decides what the encoder makes.
-//! The rules are `kiosk_proto::rate`.
+//! The publishing connection under watch: what the media gate and the kernel say of it decides what the encoder makes, and
+//! what may enter the kernel. The rules are `kiosk_proto::rate`; `docs/link.md` describes them.
 
-use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiosk_proto::call::{Event, Fault};
-use kiosk_proto::config::Video;
+use kiosk_proto::config::Config;
 use kiosk_proto::figures::LinkFigures;
-use kiosk_proto::rate::{Bounds, LinkSample, RateController, Verdict};
+use kiosk_proto::gate::GateState;
+use kiosk_proto::rate::{Bounds, LinkSample, RateController, Settings, Step, Verdict};
 use tokio::task::JoinHandle;
-use tracing::{debug, warn};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, info, warn};
 
 use super::port::Inlet;
 use super::publish::Publisher;
-use crate::tcp_only::connection::{Connection, State};
+use crate::tcp_only::gate::Link;
 
-const INTERVAL: Duration = Duration::from_millis(40);
-/// A dead link gets this long to come back before a new connection is made: five seconds with the two until it is dead.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// A dead link gets this long to come back before a new connection is made.
 const REPLACE: Duration = Duration::from_secs(3);
 /// The encoder is told of changes of at least this share: some elements start over for each.
 const NOTICEABLE: f64 = 0.03;
+
+/// What the link carried last, as long as the daemon runs: the next connection begins with it.
+#[derive(Debug, Clone, Default)]
+pub struct LastRate(Arc<AtomicU64>);
+
+impl LastRate {
+    /// bit/s; none before the first call.
+    pub fn get(&self) -> Option<u64> {
+        Some(self.0.load(Relaxed)).filter(|rate| *rate > 0)
+    }
+
+    fn set(&self, bits_per_second: u64) {
+        self.0.store(bits_per_second, Relaxed);
+    }
+}
+
+/// What the controller of a connection is made for.
+pub fn settings(config: &Config, last: &LastRate) -> Settings {
+    let bits = |kbps: kiosk_proto::config::Kbps| u64::from(kbps.bits_per_second());
+    let camera = &config.camera;
+    Settings {
+        bounds: Bounds { min: bits(config.video.min_bitrate_kbps), max: bits(config.video.bitrate_kbps) },
+        full: Step { width: camera.width, height: camera.height, frames_per_second: camera.frames_per_second },
+        start: last.get(),
+        dead_after: Duration::from_secs(u64::from(config.ice.dead_link_s)),
+    }
+}
 
 /// The task that watches; it ends when this is dropped.
 #[derive(Debug)]
@@ -38,24 +67,30 @@ impl Drop for LinkWatch {
 struct Watch {
     publisher: Publisher,
     pictures: Inlet,
+    settings: Settings,
     controller: RateController,
     figures: Arc<Mutex<LinkFigures>>,
+    last: LastRate,
     told: u64,
+    step: Option<Step>,
+    dead_since: Option<Instant>,
     start: Instant,
 }
 
 impl LinkWatch {
     /// Begins to watch a publisher that is connected. Frames that must not be sent now are held back at `pictures`.
-    pub fn start(publisher: Publisher, pictures: Inlet, video: &Video) -> Self {
+    pub fn start(publisher: Publisher, pictures: Inlet, settings: Settings, last: LastRate) -> Self {
         let figures = Arc::<Mutex<LinkFigures>>::default();
-        let bits = |kbps: kiosk_proto::config::Kbps| u64::from(kbps.bits_per_second());
-        let bounds = Bounds { min: bits(video.min_bitrate_kbps), max: bits(video.bitrate_kbps) };
         let watch = Watch {
             publisher,
             pictures,
-            controller: RateController::new(bounds),
+            settings,
+            controller: RateController::new(settings),
             figures: figures.clone(),
-            told: bounds.max,
+            last,
+            told: 0,
+            step: None,
+            dead_since: None,
             start: Instant::now(),
         };
         Self { task: tokio::spawn(watch.run()), figures }
@@ -69,74 +104,69 @@ impl LinkWatch {
 
 impl Watch {
     async fn run(mut self) {
-        let mut every = tokio::time::interval(INTERVAL);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (remote, connection) = loop {
-            every.tick().await;
-            if let Some(found) = self.find().await {
-                break found;
-            }
-        };
-        if let Err(error) = connection.widen() {
-            warn!(%error, "the send buffer of the media connection stays as it is");
-        }
-        let mut dead_since: Option<Instant> = None;
+        let mut every = interval(INTERVAL);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            // Closed by libnice: the peer connection says so itself.
-            let Some(state) = connection.state() else { return };
-            let verdict = self.look(remote, &state);
-            self.pictures.hold(verdict.hold);
-            self.tell(verdict.bits_per_second);
-            match (verdict.dead, dead_since) {
-                (false, _) => dead_since = None,
-                (true, None) => {
-                    warn!(%remote, "nothing is acknowledged any more: no frame is sent until it is");
-                    dead_since = Some(Instant::now());
-                }
-                (true, Some(since)) if since.elapsed() >= REPLACE => {
-                    let text = format!("the media connection to {remote} carries nothing; the kiosk makes a new one");
-                    let (peer, events) = (self.publisher.peer.id(), self.publisher.peer.events());
-                    events.happened(Event::PeerFailed(peer, Fault::new("media-lost", text)));
-                    return;
-                }
-                (true, Some(_)) => {}
+            let Some(link) = self.publisher.peer.media_link() else { continue };
+            // Closed: the peer connection says so itself.
+            let Some(state) = link.state() else { return };
+            let verdict = self.controller.sample(&self.sample(&state));
+            self.carry_out(&link, &verdict);
+            self.record(&state, &verdict);
+            if self.given_up(&link, verdict.dead) {
+                return;
             }
         }
     }
 
-    async fn find(&self) -> Option<(SocketAddr, Connection)> {
-        let peer = &self.publisher.peer;
-        let remote = peer.selected(&peer.pair().await?)?.remote;
-        Some((remote, Connection::find(remote)?))
+    fn sample(&self, state: &GateState) -> LinkSample {
+        let (classes, tcp) = (&state.classes, &state.tcp);
+        LinkSample {
+            at: self.start.elapsed(),
+            video_waiting_bytes: classes.video.queued_bytes,
+            audio_waiting_bytes: classes.audio.queued_bytes + classes.control.queued_bytes,
+            unsent_bytes: tcp.unsent_bytes,
+            in_flight_bytes: tcp.in_flight_bytes,
+            acked_bytes: tcp.acked_bytes,
+            retransmits: tcp.retransmits,
+            min_rtt: tcp.min_rtt,
+            window_bytes: tcp.congestion_window_bytes,
+            audio_bytes: classes.audio.bytes_out + classes.control.bytes_out,
+            encoded_frames: self.publisher.encoded.buffers(),
+            encoded_bytes: self.publisher.encoded.bytes(),
+        }
     }
 
-    fn look(&mut self, remote: SocketAddr, state: &State) -> Verdict {
-        let sample = LinkSample {
-            at: self.start.elapsed(),
-            unsent_bytes: state.unsent_bytes,
-            in_flight_bytes: state.in_flight_bytes,
-            acked_bytes: state.acked_bytes,
-            smoothed_rtt: state.smoothed_rtt,
-            min_rtt: state.min_rtt,
-        };
-        let verdict = self.controller.sample(&sample);
-        debug!(%remote, ?sample, ?verdict, "link");
-        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
-        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        *figures = LinkFigures {
-            unsent_bytes: state.unsent_bytes,
-            in_flight_bytes: state.in_flight_bytes,
-            smoothed_rtt_ms: ms(state.smoothed_rtt),
-            min_rtt_ms: ms(state.min_rtt),
-            delivery_bits_per_second: state.delivery_bits_per_second,
-            retransmits: state.retransmits,
-            queue_delay_ms: ms(verdict.delay),
-            queue_delay_peak_ms: figures.queue_delay_peak_ms.max(ms(verdict.delay)),
-            target_bits_per_second: verdict.bits_per_second,
-            frames_left_out: self.pictures.left_out(),
-        };
-        verdict
+    fn carry_out(&mut self, link: &Link, verdict: &Verdict) {
+        link.set_in_flight_limit(verdict.in_flight_limit);
+        self.pictures.hold(verdict.hold);
+        self.publisher.keyframes.set_full(verdict.hold);
+        if verdict.discard {
+            let packets = link.discard_video();
+            info!(packets, "nothing is acknowledged: the picture that waited is thrown away");
+        }
+        if verdict.refresh {
+            info!("the link carries again");
+            self.publisher.keyframes.request();
+        }
+        if self.step != Some(verdict.step) {
+            self.take_step(verdict.step);
+        }
+        self.tell(verdict.encoder_bits_per_second);
+        if !verdict.dead {
+            self.last.set(verdict.bits_per_second);
+        }
+    }
+
+    fn take_step(&mut self, step: Step) {
+        self.step = Some(step);
+        let full = self.settings.full.frames_per_second;
+        self.pictures.pace(if step.frames_per_second < full { step.frames_per_second } else { 0 });
+        info!(step.width, step.height, step.frames_per_second, "the picture's size and frequency");
+        if let Err(error) = self.publisher.set_size(step) {
+            warn!("the picture keeps its size: {error}");
+        }
     }
 
     fn tell(&mut self, bits_per_second: u64) {
@@ -147,5 +177,56 @@ impl Watch {
         if let Err(error) = self.publisher.set_bitrate(bits_per_second) {
             warn!("the encoder keeps its bitrate: {error}");
         }
+    }
+
+    /// Whether the connection was dead for too long, and the call was told.
+    fn given_up(&mut self, link: &Link, dead: bool) -> bool {
+        let remote = link.remote();
+        match (dead, self.dead_since) {
+            (false, _) => self.dead_since = None,
+            (true, None) => {
+                warn!(%remote, "nothing is acknowledged any more: no frame is sent until it is");
+                self.dead_since = Some(Instant::now());
+            }
+            (true, Some(since)) if since.elapsed() >= REPLACE => {
+                let text = format!("the media connection to {remote} carries nothing; the kiosk makes a new one");
+                let (peer, events) = (self.publisher.peer.id(), self.publisher.peer.events());
+                events.happened(Event::PeerFailed(peer, Fault::new("media-lost", text)));
+                return true;
+            }
+            (true, Some(_)) => {}
+        }
+        false
+    }
+
+    fn record(&mut self, state: &GateState, verdict: &Verdict) {
+        debug!(?state, ?verdict, "link");
+        let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
+        let tcp = &state.tcp;
+        let (key_frames, key_frame_bytes) = self.publisher.keyframes.made();
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        *figures = LinkFigures {
+            unsent_bytes: tcp.unsent_bytes,
+            in_flight_bytes: tcp.in_flight_bytes,
+            in_flight_limit_bytes: verdict.in_flight_limit,
+            smoothed_rtt_ms: ms(tcp.smoothed_rtt),
+            min_rtt_ms: ms(tcp.min_rtt),
+            delivery_bits_per_second: tcp.delivery_bits_per_second,
+            capacity_bits_per_second: verdict.capacity,
+            retransmits: tcp.retransmits,
+            queue_delay_ms: ms(verdict.video_delay),
+            queue_delay_peak_ms: figures.queue_delay_peak_ms.max(ms(verdict.video_delay)),
+            audio_queue_delay_ms: ms(verdict.audio_delay),
+            audio_queue_delay_peak_ms: figures.audio_queue_delay_peak_ms.max(ms(verdict.audio_delay)),
+            target_bits_per_second: verdict.bits_per_second,
+            step: u32::try_from(self.controller.position()).unwrap_or(u32::MAX),
+            width: verdict.step.width,
+            height: verdict.step.height,
+            frames_per_second: verdict.step.frames_per_second,
+            frames_left_out: self.pictures.left_out(),
+            key_frames,
+            key_frame_bytes,
+            dead: verdict.dead,
+        };
     }
 }

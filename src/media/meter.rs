@@ -44,7 +44,8 @@ impl Meter {
         self.0.buffers.load(Relaxed)
     }
 
-    fn bytes(&self) -> u64 {
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
         self.0.bytes.load(Relaxed)
     }
 }

@@ -6,6 +6,7 @@ pub mod camera;
 pub mod capture;
 pub mod device;
 pub mod encoder;
+pub mod keyframes;
 pub mod link;
 pub mod meter;
 pub mod microphone;

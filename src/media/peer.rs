@@ -12,6 +12,7 @@ use gstreamer_webrtc as webrtc;
 use kiosk_proto::audit::SelectedPair;
 use kiosk_proto::call::{Event, Fault, PeerId};
 use kiosk_proto::figures::{EndpointFigures, PairFigures};
+use kiosk_proto::gate::{GatedCandidate, GatedSdp};
 use kiosk_proto::ice::{Direction, TcpOnlyCandidate, TcpOnlyPolicy, TcpOnlySdp};
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -19,6 +20,7 @@ use tracing::{debug, warn};
 use super::{MediaError, explain, named};
 use crate::events::Events;
 use crate::tcp_only::agent;
+use crate::tcp_only::gate::{Gate, Gates, Link};
 
 /// An answer of `webrtcbin` that takes longer will not come.
 const PROMISE: Duration = Duration::from_secs(5);
@@ -32,6 +34,7 @@ pub struct Peer {
     webrtc: gst::Element,
     events: Events,
     policy: TcpOnlyPolicy,
+    gate: Gate,
     stopped: Arc<Mutex<bool>>,
 }
 
@@ -47,11 +50,13 @@ impl Peer {
         policy: TcpOnlyPolicy,
         local_address: Option<std::net::IpAddr>,
         events: Events,
+        gates: Gates,
     ) -> Result<Self, MediaError> {
         let webrtc: gst::Element = named(&pipeline, "webrtc")?;
         webrtc.set_property_from_str("bundle-policy", "max-bundle");
         agent::make_tcp_only(&webrtc, local_address)?;
-        let peer = Self { id, leg, pipeline, webrtc, events, policy, stopped: Arc::default() };
+        let gate = Gate::new(gates, leg, policy.media_ports, local_address);
+        let peer = Self { id, leg, pipeline, webrtc, events, policy, gate, stopped: Arc::default() };
         peer.watch();
         Ok(peer)
     }
@@ -170,18 +175,21 @@ impl Peer {
     /// When `webrtcbin` refuses it.
     pub async fn set_remote(&self, kind: webrtc::WebRTCSDPType, remote: &TcpOnlySdp) -> Result<(), MediaError> {
         debug!(leg = self.leg, "{}", remote.as_str());
-        let parsed = sdp::SDPMessage::parse_buffer(remote.as_str().as_bytes())?;
+        let gated = GatedSdp::new(remote, &self.policy, &mut |server| self.gate.way_to(server));
+        let parsed = sdp::SDPMessage::parse_buffer(gated.as_str().as_bytes())?;
         let description = webrtc::WebRTCSessionDescription::new(kind, parsed);
         self.ask("set-remote-description", description.to_send_value()).await.map(|_| ())
     }
 
     /// Adds a candidate of Janus.
     pub fn add_candidate(&self, candidate: &TcpOnlyCandidate) {
-        self.webrtc.emit_by_name::<()>("add-ice-candidate", &[&candidate.mline(), &candidate.line()]);
+        if let Some(gated) = GatedCandidate::new(candidate, &mut |server| self.gate.way_to(server)) {
+            self.webrtc.emit_by_name::<()>("add-ice-candidate", &[&gated.mline(), &gated.line()]);
+        }
     }
 
-    /// Acts on a pipeline that has not been stopped. The task that makes an offer or an answer may come too late, and what
-    /// it began then nobody would end.
+    /// Acts on a pipeline that has not been stopped. The task that makes an offer or an answer may come too late, and
+    /// what it began then nobody would end.
     fn unless_stopped<T>(&self, act: impl FnOnce() -> T) -> Result<T, MediaError> {
         let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         if *stopped {
@@ -208,6 +216,8 @@ impl Peer {
         if self.pipeline.set_state(gst::State::Null).is_err() {
             warn!(leg = self.leg, "the pipeline does not stop");
         }
+        // After the farewells of DTLS.
+        self.gate.close();
     }
 
     /// State of the connection, as the W3C names it.
@@ -215,8 +225,9 @@ impl Peer {
         format!("{:?}", self.webrtc.property::<webrtc::WebRTCPeerConnectionState>("connection-state")).to_lowercase()
     }
 
-    /// The selected candidate pair as `webrtcbin` reports it; none before there is one.
-    pub async fn pair(&self) -> Option<PairFigures> {
+    /// The selected candidate pair, for the figures and for the audit: as `webrtcbin` reports it, with the server in
+    /// place of the gate. None before there is one.
+    pub async fn pair(&self) -> Option<(PairFigures, SelectedPair)> {
         let stats = self.ask("get-stats", None::<gst::Pad>.to_send_value()).await.ok()??;
         let entry = |wanted: &dyn Fn(&gst::StructureRef) -> bool| {
             stats.iter().filter_map(|(_, value)| value.get::<gst::Structure>().ok()).find(|entry| wanted(entry))
@@ -236,18 +247,33 @@ impl Peer {
                 port: candidate.get::<u32>("port").ok().and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
             })
         };
-        Some(PairFigures { local: endpoint("local-candidate-id")?, remote: endpoint("remote-candidate-id")? })
+        let (mut local, mut remote) = (endpoint("local-candidate-id")?, endpoint("remote-candidate-id")?);
+        // The ICE agent knows the gate; what matters is who is behind it, and the socket that leads there.
+        let server = address(&remote).and_then(|way| self.gate.server_behind(way));
+        if let Some(server) = server {
+            (remote.address, remote.port) = (server.ip().to_string(), server.port());
+            if let Some(link) = self.gate.media() {
+                (local.address, local.port) = (link.local().ip().to_string(), link.local().port());
+            }
+        }
+        let selected = SelectedPair {
+            leg: self.leg,
+            local_transport: local.transport.clone(),
+            remote_transport: remote.transport.clone(),
+            remote: address(&remote)?,
+            through_gate: server.is_some(),
+        };
+        Some((PairFigures { local, remote }, selected))
     }
 
-    /// The same, for the audit.
-    pub fn selected(&self, pair: &PairFigures) -> Option<SelectedPair> {
-        Some(SelectedPair {
-            leg: self.leg,
-            local_transport: pair.local.transport.clone(),
-            remote_transport: pair.remote.transport.clone(),
-            remote: SocketAddr::new(pair.remote.address.parse().ok()?, pair.remote.port),
-        })
+    /// The connection that carries this leg's media, with its queues. None until the ICE agent has chosen one.
+    pub fn media_link(&self) -> Option<Arc<Link>> {
+        self.gate.media()
     }
+}
+
+fn address(endpoint: &EndpointFigures) -> Option<SocketAddr> {
+    Some(SocketAddr::new(endpoint.address.parse().ok()?, endpoint.port))
 }
 
 #[cfg(test)]
@@ -261,7 +287,7 @@ mod tests {
         let peer = || {
             let policy = TcpOnlyPolicy { media_ports: kiosk_proto::config::PortRange::default() };
             let pipeline = pipeline("webrtcbin name=webrtc").unwrap();
-            Peer::new(PeerId(1), "receive", pipeline, policy, None, Events::channel().0).unwrap()
+            Peer::new(PeerId(1), "receive", pipeline, policy, None, Events::channel().0, Gates::default()).unwrap()
         };
         let (played, stopped) = (peer(), peer());
         played.play().unwrap();

@@ -1,10 +1,12 @@
 //! Where one pipeline hands its frames to another: the giving end drops nothing, the taking end is bounded and drops the oldest.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
+use kiosk_proto::rate::Pace;
 
 /// Raw pictures as all pipelines of a call exchange them.
 pub fn video_caps(width: u32, height: u32, frames_per_second: u32) -> gst::Caps {
@@ -40,8 +42,17 @@ pub fn entrance(source: &app::AppSrc, caps: Option<&gst::Caps>, buffers: u64) {
 }
 
 /// A place to put buffers that stays while the pipeline behind it comes and goes.
-#[derive(Debug, Clone, Default)]
-pub struct Inlet(Arc<Mutex<Behind>>);
+#[derive(Debug, Clone)]
+pub struct Inlet {
+    behind: Arc<Mutex<Behind>>,
+    start: Instant,
+}
+
+impl Default for Inlet {
+    fn default() -> Self {
+        Self { behind: Arc::default(), start: Instant::now() }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Behind {
@@ -49,11 +60,12 @@ struct Behind {
     caps: Option<gst::Caps>,
     held: bool,
     left_out: u64,
+    pace: Pace,
 }
 
 impl Inlet {
     fn with<T>(&self, act: impl FnOnce(&mut Behind) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.behind.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What is put in goes to this pipeline from now on; `None`: nowhere.
@@ -82,14 +94,23 @@ impl Inlet {
         self.with(|behind| behind.held = held);
     }
 
-    /// Buffers that were left out so far.
+    /// So many buffers a second go in from now on, evenly chosen from what is put in; 0: all.
+    pub fn pace(&self, per_second: u32) {
+        self.with(|behind| behind.pace.set(per_second));
+    }
+
+    /// Buffers that were left out while held, so far.
     pub fn left_out(&self) -> u64 {
         self.with(|behind| behind.left_out)
     }
 
     /// Puts one buffer in. A pipeline that is being stopped takes none, and that is no fault of the giver.
     pub fn put(&self, buffer: &gst::BufferRef) {
+        let now = self.start.elapsed();
         let open = self.with(|behind| {
+            if !behind.pace.passes(now) {
+                return None;
+            }
             if behind.held {
                 behind.left_out += 1;
                 return None;

@@ -1,24 +1,23 @@
 //! The kiosk's own media, from raw pictures and sound to the connection.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
-use gstreamer_video as video;
 use kiosk_proto::call::PeerId;
 use kiosk_proto::config::{AudioSource, Config};
 use kiosk_proto::encoder::EncoderSpec;
 use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
-use kiosk_proto::keyframe::{KeyframeLimiter, Verdict};
-use tokio::runtime::Handle;
-use tracing::debug;
+use kiosk_proto::rate::{RateController, Settings, Step};
 
+use super::keyframes::Keyframes;
+use super::link::{self, LastRate};
 use super::meter::Meter;
 use super::peer::Peer;
 use super::{MediaError, encoder, named, pipeline, port};
 use crate::events::Events;
+use crate::tcp_only::gate::Gates;
 
 /// Payload bytes of an RTP packet: below any path's MTU, with room for SRTP, RFC 4571 framing and a tunnel.
 const MTU: u32 = 1200;
@@ -28,8 +27,6 @@ const VIDEO: &str = "application/x-rtp,media=(string)video,encoding-name=(string
     rtcp-fb-nack-pli=(boolean)true,rtcp-fb-ccm-fir=(boolean)true";
 const AUDIO: &str = "application/x-rtp,media=(string)audio,encoding-name=(string)OPUS,payload=(int)111,clock-rate=(int)48000,\
     encoding-params=(string)2";
-/// Marks a request for a key frame as ours, so that it is not limited again.
-const SERVED: u32 = u32::MAX;
 
 /// The publishing peer connection with its encoder.
 #[derive(Debug, Clone)]
@@ -42,6 +39,8 @@ pub struct Publisher {
     pub sound: Option<app::AppSrc>,
     /// Frames that left the encoder.
     pub encoded: Meter,
+    /// Key frames of the encoder.
+    pub keyframes: Keyframes,
     /// RTP packets of the picture.
     pub video_packets: Meter,
     /// RTP packets of the sound.
@@ -57,9 +56,16 @@ impl Publisher {
     ///
     /// # Errors
     /// When no encoder works or an element is missing.
-    pub fn new(id: PeerId, config: &Config, policy: TcpOnlyPolicy, events: Events) -> Result<Self, MediaError> {
+    pub fn new(
+        id: PeerId,
+        config: &Config,
+        policy: TcpOnlyPolicy,
+        events: Events,
+        gates: Gates,
+        rate: Settings,
+    ) -> Result<Self, MediaError> {
         let spec = encoder::choose(&config.video.encoder)?;
-        let bits_per_second = u64::from(config.video.bitrate_kbps.bits_per_second());
+        let begin = RateController::new(rate);
         // Janus tells audio and video of a bundle apart by the SSRCs in the offer, which is made before the first packet.
         let ssrc: [u32; 2] = rand::random();
         let caps = [format!("{VIDEO},ssrc=(uint){}", ssrc[0]), format!("{AUDIO},ssrc=(uint){}", ssrc[1])];
@@ -75,10 +81,10 @@ impl Publisher {
         };
         let pipeline = pipeline(&format!(
             "webrtcbin name=webrtc latency=0 \
-             appsrc name=pictures ! {} \
+             appsrc name=pictures ! videoscale ! capsfilter name=size ! {} \
              ! rtph264pay name=videopay pt=96 ssrc={} mtu={MTU} config-interval=-1 aggregate-mode=zero-latency \
              ! capssetter join=true caps=\"{}\" ! webrtc. {sound}",
-            encoder::description(spec, bits_per_second),
+            encoder::description(spec, begin.bits_per_second()),
             ssrc[0],
             caps[0]
         ))?;
@@ -91,20 +97,22 @@ impl Publisher {
         }
         let (encoded, video_packets, audio_packets) = (Meter::default(), Meter::default(), Meter::default());
         let pad = |name: &str, pad: &str| named::<gst::Element>(&pipeline, name).ok()?.static_pad(pad);
-        if let Some(pad) = pad("encoder", "src") {
-            encoded.watch(&pad);
-            let interval = Duration::from_millis(u64::from(config.video.keyframe_min_interval_ms));
-            limit_keyframes(&pad, interval);
-        }
+        let frames =
+            pad("encoder", "src").ok_or_else(|| MediaError::Refused(format!("{} has no source pad", spec.element)))?;
+        encoded.watch(&frames);
+        let interval = Duration::from_millis(u64::from(config.video.keyframe_min_interval_ms));
+        let keyframes = Keyframes::watch(&frames, interval);
         if let Some(pad) = pad("videopay", "src") {
             video_packets.watch(&pad);
         }
         if let Some(pad) = pad("audiopay", "src") {
             audio_packets.watch(&pad);
         }
-        let peer = Peer::new(id, "publish", pipeline, policy, config.ice.local_address, events)?;
+        let peer = Peer::new(id, "publish", pipeline, policy, config.ice.local_address, events, gates)?;
         let caps = caps.into_iter().take(if with_sound { 2 } else { 1 }).collect();
-        Ok(Self { peer, pictures, sound, encoded, video_packets, audio_packets, caps, spec })
+        let publisher = Self { peer, pictures, sound, encoded, keyframes, video_packets, audio_packets, caps, spec };
+        publisher.set_size(begin.step())?;
+        Ok(publisher)
     }
 
     /// Chooses the encoder and loads every plugin that a call needs, so that the first call need not wait for it.
@@ -112,9 +120,10 @@ impl Publisher {
     ///
     /// # Errors
     /// What would keep a call from being published.
-    pub fn rehearse(config: &Config, events: Events) -> Result<&'static str, MediaError> {
+    pub fn rehearse(config: &Config, events: Events, gates: Gates) -> Result<&'static str, MediaError> {
         let policy = TcpOnlyPolicy { media_ports: config.janus.media_ports };
-        let publisher = Self::new(PeerId(0), config, policy, events)?;
+        let rate = link::settings(config, &LastRate::default());
+        let publisher = Self::new(PeerId(0), config, policy, events, gates, rate)?;
         pipeline(
             "appsrc ! rtph264depay ! h264parse ! decodebin ! fakesink appsrc ! rtpopusdepay ! opusdec ! webrtcechoprobe ! fakesink",
         )?;
@@ -127,6 +136,21 @@ impl Publisher {
     /// When the encoder takes no such value.
     pub fn set_bitrate(&self, bits_per_second: u64) -> Result<(), MediaError> {
         encoder::set_bitrate(&named(self.peer.pipeline(), "encoder")?, self.spec, bits_per_second)
+    }
+
+    /// Sets the size of the picture that is encoded, while it runs: the encoder begins a new sequence with a key frame, and
+    /// decoders follow. The frames' own frequency stays what was negotiated inside; who leaves frames out does so before.
+    ///
+    /// # Errors
+    /// When the pipeline has no place to scale.
+    pub fn set_size(&self, step: Step) -> Result<(), MediaError> {
+        let caps = gst::Caps::builder("video/x-raw")
+            .field("width", step.width as i32)
+            .field("height", step.height as i32)
+            .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+            .build();
+        named::<gst::Element>(self.peer.pipeline(), "size")?.set_property("caps", caps);
+        Ok(())
     }
 
     /// Starts the pipeline and makes the offer. Needs no picture yet: what is negotiated is fixed.
@@ -146,37 +170,4 @@ impl Publisher {
         self.peer.play()?;
         self.peer.offer().await
     }
-}
-
-/// Lets requests for a key frame through to the encoder at most once per interval.
-fn limit_keyframes(pad: &gst::Pad, interval: Duration) {
-    let limiter = Arc::new(Mutex::new(KeyframeLimiter::new(interval)));
-    let start = Instant::now();
-    let runtime = Handle::try_current();
-    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |pad, info| {
-        let Some(gst::PadProbeData::Event(event)) = &info.data else { return gst::PadProbeReturn::Ok };
-        let Ok(request) = video::UpstreamForceKeyUnitEvent::parse(event) else { return gst::PadProbeReturn::Ok };
-        if request.count == SERVED {
-            return gst::PadProbeReturn::Ok;
-        }
-        let verdict = limiter.lock().unwrap_or_else(PoisonError::into_inner).request(start.elapsed());
-        debug!(?verdict, "key frame wanted");
-        match (verdict, &runtime) {
-            (Verdict::Now, _) | (_, Err(_)) => return gst::PadProbeReturn::Ok,
-            (Verdict::Merged, _) => {}
-            (Verdict::At(at), Ok(runtime)) => {
-                let (limiter, pad) = (limiter.clone(), pad.downgrade());
-                runtime.spawn(async move {
-                    tokio::time::sleep(at.saturating_sub(start.elapsed())).await;
-                    limiter.lock().unwrap_or_else(PoisonError::into_inner).serve(start.elapsed());
-                    if let Some(pad) = pad.upgrade() {
-                        pad.send_event(
-                            video::UpstreamForceKeyUnitEvent::builder().all_headers(true).count(SERVED).build(),
-                        );
-                    }
-                });
-            }
-        }
-        gst::PadProbeReturn::Drop
-    });
 }

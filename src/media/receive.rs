@@ -16,6 +16,7 @@ use super::peer::Peer;
 use super::playback::Playback;
 use super::{MediaError, pipeline, port};
 use crate::events::Events;
+use crate::tcp_only::gate::Gates;
 
 /// Jitter buffer, milliseconds. On TCP nothing is lost or reordered on the way; it evens out what arrives in bursts.
 const JITTER_MS: u32 = 60;
@@ -41,10 +42,11 @@ impl Receiver {
         config: &Config,
         policy: TcpOnlyPolicy,
         events: Events,
+        gates: Gates,
         playback: &Playback,
     ) -> Result<Self, MediaError> {
         let pipeline = pipeline(&format!("webrtcbin name=webrtc latency={JITTER_MS}"))?;
-        let peer = Peer::new(id, "receive", pipeline, policy, config.ice.local_address, events)?;
+        let peer = Peer::new(id, "receive", pipeline, policy, config.ice.local_address, events, gates)?;
         let receiver = Self { peer, video_packets: Meter::default(), audio_packets: Meter::default() };
         receiver.take_streams(playback.clone());
         Ok(receiver)

@@ -2,5 +2,5 @@
 //! The rules themselves are `kiosk_proto::ice` and `kiosk_proto::audit`.
 
 pub mod agent;
-pub mod connection;
+pub mod gate;
 pub mod sockets;

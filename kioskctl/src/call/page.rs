@@ -1,7 +1,9 @@
 //! The page that `kioskctl call status` shows: what a technician wants to know, on one screen.
 
 use super::bus::Status;
-use kiosk_proto::figures::{AudioFigures, CallFigures, EndpointFigures, LegFigures, LinkFigures, VideoFigures};
+use kiosk_proto::figures::{
+    AudioFigures, CallFigures, EndpointFigures, GateFigures, LegFigures, LinkFigures, VideoFigures,
+};
 use std::fmt::Write;
 
 /// Lays out a status as text.
@@ -63,6 +65,7 @@ fn call(id: &str, figures: &CallFigures, line: &mut impl FnMut(&str, String)) {
     }
     if figures.publish.pair.is_some() {
         line("link", link(&figures.link));
+        line("", gate(&figures.publish.gate));
     }
 }
 
@@ -75,6 +78,20 @@ fn link(link: &LinkFigures) -> String {
         link.target_bits_per_second / 1000,
         link.frames_left_out,
         link.retransmits
+    )
+}
+
+fn gate(gate: &GateFigures) -> String {
+    let (picture, sound) = (&gate.video, &gate.audio);
+    format!(
+        "packets of picture/sound: {}/{} sent, {}/{} waiting, {}/{} left out as too late, {} lost",
+        picture.packets_out,
+        sound.packets_out,
+        picture.queued_packets,
+        sound.queued_packets,
+        picture.packets_discarded,
+        sound.packets_discarded,
+        gate.packets_lost
     )
 }
 
@@ -124,7 +141,7 @@ fn megabytes(kib: u64) -> f64 {
 mod tests {
     use super::super::bus::Fault;
     use super::*;
-    use kiosk_proto::figures::{PairFigures, ProcessFigures, SetupFigures, SocketFigures};
+    use kiosk_proto::figures::{PairFigures, ProcessFigures, QueueFigures, SetupFigures, SocketFigures};
 
     fn status(figures: CallFigures, state: &str, faults: Vec<Fault>) -> Status {
         Status { state: state.into(), call_id: figures.call_id.clone(), faults, figures, version: "0.1.0".into() }
@@ -157,6 +174,11 @@ mod tests {
                     codec: "x264enc".into(),
                 },
                 audio: AudioFigures { packets: 3000, bits_per_second: 32_000, peak_dbfs: Some(-12.4) },
+                gate: GateFigures {
+                    video: QueueFigures { packets_out: 5123, queued_packets: 2, ..QueueFigures::default() },
+                    audio: QueueFigures { packets_out: 3000, packets_discarded: 1, ..QueueFigures::default() },
+                    ..GateFigures::default()
+                },
             },
             receive: LegFigures::default(),
             link: LinkFigures {

@@ -20,6 +20,8 @@ pub(super) enum Purpose {
     AttachPublisher,
     AttachReceiver,
     Participants,
+    /// To end a session that was left behind; it may be gone already.
+    Farewell,
     /// The answer comes as an event of the handle, or does not matter.
     Other,
 }

@@ -48,6 +48,8 @@ pub(super) struct Running {
     pub(super) call_id: String,
     pub(super) socket: Socket,
     pub(super) session: Option<SessionId>,
+    /// A session that the server may still keep: its farewell went out on a connection that may have been dead.
+    left_behind: Option<SessionId>,
     pub(super) publisher: Publisher,
     publisher_started: bool,
     pub(super) receiver: Option<Receiver>,
@@ -148,6 +150,7 @@ impl Running {
             call_id,
             socket: Socket::Opening,
             session: None,
+            left_behind: None,
             publisher_started: false,
             receiver: None,
             agents: BTreeMap::new(),
@@ -233,6 +236,11 @@ impl Running {
             Some(session) => self.send(m, &Request::Claim(session), Purpose::Claim),
             None => {
                 self.start_publisher();
+                // Only who has claimed a session may end it; as long as it lasts, the kiosk's place in the room is taken.
+                if let Some(session) = self.left_behind.take() {
+                    self.send(m, &Request::Claim(session), Purpose::Farewell);
+                    self.send(m, &Request::Destroy(session), Purpose::Other);
+                }
                 self.send(m, &Request::Create, Purpose::Create);
             }
         }
@@ -274,8 +282,11 @@ impl Running {
 
     fn tear_down(&mut self, m: Moment) {
         let open = matches!(self.socket, Socket::Open | Socket::Ready);
-        if let (Some(session), true) = (self.session.take(), open) {
-            self.send(m, &Request::Destroy(session), Purpose::Other);
+        if let Some(session) = self.session.take() {
+            if open {
+                self.send(m, &Request::Destroy(session), Purpose::Other);
+            }
+            self.left_behind = Some(session);
         }
         if let Some(peer) = self.receiver.take().and_then(|receiver| receiver.peer) {
             self.out.push(Effect::StopPeer(peer));
@@ -298,6 +309,7 @@ impl Running {
                     Some(Purpose::AttachReceiver) => {
                         self.receiver_failed(m, Fault::new(error.fault_code(), error.to_string()));
                     }
+                    Some(Purpose::Farewell) => {}
                     // A trickle that came too late for its handle, or a farewell: nothing hangs on it.
                     None => self.out.push(Effect::Note(Note::Fault(Fault::new(error.fault_code(), error.to_string())))),
                     Some(_) => self.restart(m, Fault::new(error.fault_code(), error.to_string())),
@@ -320,6 +332,7 @@ impl Running {
             Message::Detached(handle) => self.closed(m, handle, "Janus closed the handle"),
             Message::Timeout(session) if Some(session) == self.session => {
                 self.session = None;
+                self.left_behind = None;
                 self.restart(m, Fault::new("session-expired", "Janus ended the session; the kiosk opens a new one"));
             }
             Message::Trickle(handle, Some((mline, line))) => self.remote_candidate(handle, mline, &line),

@@ -266,6 +266,27 @@ fn a_session_that_is_gone_starts_over() {
     assert_eq!(rig.sent(), Vec::<Value>::new(), "news of the old connection mean nothing");
 }
 
+/// The farewell may never have arrived, and the old publication would keep the kiosk's place in the room.
+#[test]
+fn a_session_left_behind_is_ended_before_the_next_one() {
+    let (mut rig, peer) = Rig::waiting();
+    rig.event(Event::PeerFailed(peer, Fault::new("media-lost", "x")));
+    rig.wait();
+    rig.effects.clear();
+    rig.event(Event::SocketOpen);
+    let sent = rig.sent();
+    let kinds: Vec<&str> = sent.iter().map(|message| message["janus"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["claim", "destroy", "create"]);
+    assert!(sent[..2].iter().all(|message| message["session_id"] == 7), "{sent:?}");
+    let claim = sent[0]["transaction"].as_str().unwrap().to_owned();
+    let error = JanusError { code: 458, reason: "No such session".to_owned(), plugin: false };
+    rig.event(Event::Message(Message::Error { transaction: Some(claim), error }));
+    assert_eq!(rig.call.state(), CallState::Recovering);
+    let create = sent[2]["transaction"].as_str().unwrap().to_owned();
+    rig.success(create, 8);
+    rig.request("attach");
+}
+
 #[test]
 fn what_janus_refuses_is_named_and_tried_again() {
     let refused = |code, fault: &str| {

@@ -84,13 +84,23 @@ impl Janus {
 }
 
 /// `[ice]`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ice {
     /// The one local address to dial from, on a machine with several interfaces. Without it: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "ip-address"))]
     pub local_address: Option<IpAddr>,
+    /// Seconds without an acknowledgement until the media connection is taken for dead: nothing is sent, and what waited is
+    /// thrown away. Three seconds later it is replaced.
+    #[schemars(range(min = 1, max = 10))]
+    pub dead_link_s: u32,
+}
+
+impl Default for Ice {
+    fn default() -> Self {
+        Self { local_address: None, dead_link_s: 2 }
+    }
 }
 
 /// `[camera]`

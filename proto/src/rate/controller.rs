@@ -1,185 +1,128 @@
-//! The controller.
+//! The controller: path, target, limit, liveness and ladder together.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Acknowledged bytes are counted over this long.
-const WINDOW: Duration = Duration::from_millis(500);
-/// Samples that are kept: [`WINDOW`] at the shortest sampling interval.
-const MAX_SAMPLES: usize = 64;
-/// More delay than this in sender and network is congestion.
-const CONGESTED: Duration = Duration::from_millis(100);
-/// Less delay than this for [`CALM_FOR`] is room for more.
-const CALM: Duration = Duration::from_millis(35);
-const CALM_FOR: Duration = Duration::from_millis(500);
-/// No frame enters the encoder while more than this is queued, in the sender and in the network together.
-const QUEUE_BUDGET: Duration = Duration::from_millis(120);
+use super::ladder::{Ladder, Step};
+use super::liveness::Liveness;
+use super::overshoot::Overshoot;
+use super::path::Path;
+use super::target::Target;
+use super::{LinkSample, Settings, Verdict, limit, seconds};
+
+/// No frame enters the encoder while more than this waits in front of the kernel.
+const BUDGET: Duration = Duration::from_millis(80);
 /// Frames enter again when the queue has drained to this.
-const QUEUE_LOW: Duration = Duration::from_millis(50);
-/// Of what the link was seen to carry, the share that the encoder gets: room for audio, headers and the queue to drain.
-const SHARE: f64 = 0.85;
-const STEP_UP: f64 = 1.08;
-/// Near the rate at which the link was last congested.
-const STEP_UP_NEAR: f64 = 1.02;
-const STEP_INTERVAL: Duration = Duration::from_millis(250);
-/// The last congestion is a warning for this long.
-const MEMORY: Duration = Duration::from_secs(20);
-/// Nothing acknowledged for this long: the link is dead.
-const DEAD: Duration = Duration::from_secs(2);
-/// Below this a rate is not measured but guessed; it keeps divisions finite. bit/s.
-const LEAST_RATE: f64 = 20_000.0;
+const DRAINED: Duration = Duration::from_millis(30);
+/// Nor while nothing was acknowledged for this long, and for two round trips.
+const STALL: Duration = Duration::from_millis(150);
+/// What RTP, SRTP and framing leave of a packet for the picture.
+const PAYLOAD: f64 = 0.96;
+/// The rate of sound is smoothed over this time.
+const SOUND: Duration = Duration::from_secs(1);
 
-/// What the site allows, bit/s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// Never less.
-    pub min: u64,
-    /// Never more, and what a call begins with.
-    pub max: u64,
-}
-
-/// What the kernel says of the socket (`TCP_INFO`, tcp(7) and `linux/tcp.h`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LinkSample {
-    /// When, since any fixed moment.
-    pub at: Duration,
-    /// Written, not sent: `tcpi_notsent_bytes`.
-    pub unsent_bytes: u64,
-    /// Sent, not acknowledged: what `SIOCOUTQ` counts, less the unsent.
-    pub in_flight_bytes: u64,
-    /// Acknowledged since the connection began: `tcpi_bytes_acked`.
-    pub acked_bytes: u64,
-    /// `tcpi_rtt`.
-    pub smoothed_rtt: Duration,
-    /// `tcpi_min_rtt`.
-    pub min_rtt: Duration,
-}
-
-/// What to do until the next sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    /// For the encoder, bit/s.
-    pub bits_per_second: u64,
-    /// No frame enters the encoder.
-    pub hold: bool,
-    /// Nothing has been acknowledged for two seconds although something is on its way.
-    pub dead: bool,
-    /// Delay that a byte written now would meet in the sender and in the network's queues.
-    pub delay: Duration,
-}
-
-/// Decides from sample to sample. To be asked every 20 to 50 ms.
+/// Decides from sample to sample. To be asked every 20 to 40 ms.
 #[derive(Debug, Clone)]
 pub struct RateController {
-    bounds: Bounds,
-    target: f64,
-    /// The last measured throughput, bit/s.
-    throughput: f64,
-    samples: VecDeque<(Duration, u64)>,
+    settings: Settings,
+    path: Path,
+    target: Target,
+    ladder: Ladder,
+    liveness: Liveness,
+    overshoot: Overshoot,
     hold: bool,
-    calm_since: Option<Duration>,
-    stepped: Duration,
-    congested: Option<(Duration, f64)>,
-    progressed: Option<Duration>,
+    /// Rate of everything but the picture, bit/s.
+    sound: f64,
+    heard: Option<(Duration, u64)>,
 }
 
 impl RateController {
-    /// Begins with the most.
+    /// Begins with what the link carried last.
     #[must_use]
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(settings: Settings) -> Self {
+        let Settings { bounds, full, start, .. } = settings;
+        let video = start.unwrap_or(bounds.max).clamp(bounds.min, bounds.max.max(bounds.min)) as f64;
+        let mut ladder = Ladder::new(full);
+        ladder.begin(video);
         Self {
-            bounds,
-            target: bounds.max as f64,
-            throughput: bounds.max as f64,
-            samples: VecDeque::new(),
+            settings,
+            path: Path::new(video / PAYLOAD),
+            target: Target::new(video / PAYLOAD),
+            ladder,
+            liveness: Liveness::default(),
+            overshoot: Overshoot::default(),
             hold: false,
-            calm_since: None,
-            stepped: Duration::ZERO,
-            congested: None,
-            progressed: None,
+            sound: 0.0,
+            heard: None,
         }
     }
 
     /// Takes a sample and says what to do.
     pub fn sample(&mut self, sample: &LinkSample) -> Verdict {
+        let Settings { bounds, full, dead_after, .. } = self.settings;
         let now = sample.at;
-        let idle = sample.unsent_bytes == 0 && sample.in_flight_bytes == 0;
-        if idle || self.samples.back().is_none_or(|(_, acked)| *acked != sample.acked_bytes) {
-            self.progressed = Some(now);
-        }
-        let dead = self.progressed.is_some_and(|at| now.saturating_sub(at) >= DEAD);
-        self.measure(sample);
+        let life = self.liveness.see(sample, dead_after);
+        let frame = Duration::from_secs(1) / self.ladder.step().frames_per_second.max(1);
+        self.hear(sample);
+        self.path.see(sample, frame);
+        let wire = |video: u64| video as f64 / PAYLOAD + self.sound;
+        // A frame's own time on a full link is no queue.
+        let budget = if self.hold { DRAINED.max(frame / 2) } else { BUDGET.max(frame * 3 / 2) };
+        let stalled = life.stalled > STALL + self.path.base() * 2;
+        self.hold = stalled || self.path.waiting > budget;
+        let full_up = self.path.waiting > budget;
+        self.target.step(now, &self.path, full_up, (wire(bounds.min), wire(bounds.max)));
+        let video = self.bits_per_second() as f64;
+        let step = if life.dead { self.ladder.step() } else { self.ladder.take(now, video) };
 
-        let delay = self.delay(sample);
-        self.hold = dead || delay > if self.hold { QUEUE_LOW } else { QUEUE_BUDGET };
-        if delay > CONGESTED {
-            self.calm_since = None;
-            self.back_off(now, sample.smoothed_rtt);
-        } else if delay > CALM || self.hold {
-            self.calm_since = None;
-        } else if now.saturating_sub(*self.calm_since.get_or_insert(now)) >= CALM_FOR {
-            self.probe(now);
+        let per_frame = video / 8.0 / f64::from(step.frames_per_second.max(1));
+        self.overshoot.see(sample.encoded_frames, sample.encoded_bytes);
+        let told = per_frame / self.overshoot.factor();
+        self.overshoot.tell(told);
+        let capacity = self.path.capacity();
+        Verdict {
+            bits_per_second: video as u64,
+            encoder_bits_per_second: (told * 8.0 * f64::from(full.frames_per_second.max(1))) as u64,
+            step,
+            hold: self.hold,
+            in_flight_limit: limit::in_flight(&self.path, sample.min_rtt, sample.window_bytes),
+            discard: life.discard,
+            refresh: life.refresh,
+            dead: life.dead,
+            video_delay: self.path.waiting + self.path.network,
+            audio_delay: seconds(sample.audio_waiting_bytes, capacity) + self.path.network,
+            capacity: capacity as u64,
         }
-        self.target = self.target.clamp(self.bounds.min as f64, self.bounds.max as f64);
-        Verdict { bits_per_second: self.target as u64, hold: self.hold, dead, delay }
     }
 
-    /// What a byte written now would wait for. The round-trip time grows for other reasons too, above all by the receiver's
-    /// delayed acknowledgements when little is sent: what is in flight can't wait longer than it takes to carry it. Without
-    /// this bound a hold would never end, since speech alone keeps the round-trip time above the budget.
-    fn delay(&self, sample: &LinkSample) -> Duration {
-        let rate = self.throughput.max(self.bounds.min as f64);
-        let network = sample.smoothed_rtt.saturating_sub(sample.min_rtt).min(seconds(sample.in_flight_bytes, rate));
-        seconds(sample.unsent_bytes, self.throughput) + network
+    /// What the picture may take now, bit/s.
+    #[must_use]
+    pub fn bits_per_second(&self) -> u64 {
+        let bounds = self.settings.bounds;
+        ((self.target.total - self.sound) * PAYLOAD).clamp(bounds.min as f64, bounds.max as f64) as u64
     }
 
-    /// Throughput over the window, from what was acknowledged.
-    fn measure(&mut self, sample: &LinkSample) {
-        // A new connection counts from zero.
-        if self.samples.back().is_some_and(|(_, acked)| *acked > sample.acked_bytes) {
-            self.samples.clear();
-        }
-        self.samples.push_back((sample.at, sample.acked_bytes));
-        while self.samples.len() > MAX_SAMPLES
-            || self.samples.get(1).is_some_and(|(at, _)| sample.at.saturating_sub(*at) >= WINDOW)
+    /// Size and frequency of the frames now.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        self.ladder.step()
+    }
+
+    /// The step of the ladder in use, from 0 at the top.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.ladder.position()
+    }
+
+    /// Speech has its own budget: what it takes, the picture does not get.
+    fn hear(&mut self, sample: &LinkSample) {
+        if let Some((at, bytes)) = self.heard
+            && sample.audio_bytes >= bytes
+            && sample.at > at
         {
-            self.samples.pop_front();
+            let elapsed = (sample.at - at).as_secs_f64();
+            let rate = (sample.audio_bytes - bytes) as f64 * 8.0 / elapsed;
+            self.sound += (rate - self.sound) * (elapsed / SOUND.as_secs_f64()).min(1.0);
         }
-        if let Some((at, acked)) = self.samples.front() {
-            let elapsed = sample.at.saturating_sub(*at);
-            if elapsed >= WINDOW / 2 {
-                let bits = (sample.acked_bytes - acked) as f64 * 8.0;
-                self.throughput = (bits / elapsed.as_secs_f64()).max(LEAST_RATE);
-            }
-        }
+        self.heard = Some((sample.at, sample.audio_bytes));
     }
-
-    /// The link is full: what it carried while it was full is what it carries.
-    fn back_off(&mut self, now: Duration, rtt: Duration) {
-        let again = WINDOW.max(rtt * 2);
-        if self.congested.is_some_and(|(at, _)| now.saturating_sub(at) < again) {
-            return;
-        }
-        let seen = self.throughput.min(self.target / SHARE);
-        self.congested = Some((now, seen));
-        self.target = (seen * SHARE).min(self.target);
-        self.stepped = now;
-    }
-
-    /// The link has room: a little more, if the encoder uses what it has.
-    fn probe(&mut self, now: Duration) {
-        let used = self.throughput > self.target * 0.6;
-        if !used || now.saturating_sub(self.stepped) < STEP_INTERVAL {
-            return;
-        }
-        self.stepped = now;
-        let near = self.congested.is_some_and(|(at, seen)| {
-            now.saturating_sub(at) < MEMORY && self.target > seen * (SHARE - 0.05) && self.target < seen * 1.1
-        });
-        self.target *= if near { STEP_UP_NEAR } else { STEP_UP };
-    }
-}
-
-fn seconds(bytes: u64, bits_per_second: f64) -> Duration {
-    Duration::from_secs_f64((bytes as f64 * 8.0 / bits_per_second.max(LEAST_RATE)).min(3600.0))
 }

@@ -1,0 +1,130 @@
+//! Size and frequency of the frames for a bitrate: fewer frames first, then smaller ones.
+
+use std::time::Duration;
+
+/// Size and frequency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Pixels, even.
+    pub width: u32,
+    /// Pixels, even.
+    pub height: u32,
+    /// Frames a second.
+    pub frames_per_second: u32,
+}
+
+/// What a pixel of a frame needs at least, bit: below it the picture falls apart into blocks. Smaller pictures have more
+/// detail in each pixel.
+const BITS_PER_PIXEL: [f64; 3] = [0.036, 0.045, 0.06];
+/// Frames a second that a step down in frequency leaves.
+const FREQUENCIES: [u32; 2] = [20, 15];
+/// The last resort.
+const LEAST_FREQUENCY: u32 = 10;
+/// No smaller picture than this is made. Pixels.
+const LEAST_WIDTH: u32 = 320;
+/// A target must be below the floor for this long.
+const DOWN_AFTER: Duration = Duration::from_millis(600);
+/// And above the next floor, with this much to spare, for this long.
+const UP_AFTER: Duration = Duration::from_secs(5);
+const UP_MARGIN: f64 = 1.2;
+/// A step up that had to be taken back within this time makes the next wait longer, up to [`UP_AFTER_MOST`].
+const REGRET: Duration = Duration::from_secs(20);
+const UP_AFTER_MOST: Duration = Duration::from_secs(40);
+
+/// The steps, and the one in use.
+#[derive(Debug, Clone)]
+pub struct Ladder {
+    steps: Vec<(Step, f64)>,
+    at: usize,
+    below_since: Option<Duration>,
+    /// Since when, and the most that the target allowed all that time.
+    above: Option<(Duration, usize)>,
+    raised: Option<Duration>,
+    up_after: Duration,
+}
+
+impl Ladder {
+    /// Steps below `full`, which is where it begins.
+    #[must_use]
+    pub fn new(full: Step) -> Self {
+        let scaled = |quarters: u32| Step {
+            width: (full.width * quarters / 4) & !1,
+            height: (full.height * quarters / 4) & !1,
+            ..full
+        };
+        let mut steps = vec![(full, BITS_PER_PIXEL[0])];
+        for frames_per_second in FREQUENCIES.into_iter().filter(|f| *f < full.frames_per_second) {
+            steps.push((Step { frames_per_second, ..full }, BITS_PER_PIXEL[0]));
+        }
+        let slow = full.frames_per_second.min(FREQUENCIES[1]);
+        for (quarters, bits) in [(3, BITS_PER_PIXEL[1]), (2, BITS_PER_PIXEL[2])] {
+            if scaled(quarters).width >= LEAST_WIDTH {
+                steps.push((Step { frames_per_second: slow, ..scaled(quarters) }, bits));
+            }
+        }
+        if let Some((last, bits)) = steps.last().copied().filter(|(step, _)| step.frames_per_second > LEAST_FREQUENCY) {
+            steps.push((Step { frames_per_second: LEAST_FREQUENCY, ..last }, bits));
+        }
+        let up_after = UP_AFTER;
+        Self { steps, at: 0, below_since: None, above: None, raised: None, up_after }
+    }
+
+    /// The step in use.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        self.steps.get(self.at).map_or(self.steps[0].0, |(step, _)| *step)
+    }
+
+    /// Its number, from 0 at the top.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    fn floor(&self, index: usize) -> f64 {
+        let Some((step, bits)) = self.steps.get(index) else { return 0.0 };
+        f64::from(step.width) * f64::from(step.height) * f64::from(step.frames_per_second) * bits
+    }
+
+    /// The highest step whose floor this bitrate reaches; the lowest when it reaches none.
+    fn best(&self, bits_per_second: f64) -> usize {
+        (0..self.steps.len()).find(|index| self.floor(*index) <= bits_per_second).unwrap_or(self.steps.len() - 1)
+    }
+
+    /// Begins with the step for this bitrate.
+    pub fn begin(&mut self, bits_per_second: f64) {
+        self.at = self.best(bits_per_second);
+    }
+
+    /// The picture may take this many bits a second; the step that follows.
+    pub fn take(&mut self, now: Duration, bits_per_second: f64) -> Step {
+        if bits_per_second < self.floor(self.at) && self.best(bits_per_second) != self.at {
+            self.above = None;
+            if now.saturating_sub(*self.below_since.get_or_insert(now)) >= DOWN_AFTER {
+                self.down(now, self.best(bits_per_second));
+            }
+            return self.step();
+        }
+        self.below_since = None;
+        let better = self.best(bits_per_second / UP_MARGIN);
+        if better >= self.at {
+            self.above = None;
+            return self.step();
+        }
+        let (since, least) = self.above.map_or((now, better), |(since, least)| (since, least.max(better)));
+        self.above = Some((since, least));
+        if now.saturating_sub(since) >= self.up_after {
+            self.at = least;
+            self.above = None;
+            self.raised = Some(now);
+        }
+        self.step()
+    }
+
+    fn down(&mut self, now: Duration, to: usize) {
+        self.at = to;
+        self.below_since = None;
+        let regret = self.raised.take().is_some_and(|at| now.saturating_sub(at) < REGRET);
+        self.up_after = if regret { (self.up_after * 2).min(UP_AFTER_MOST) } else { UP_AFTER };
+    }
+}

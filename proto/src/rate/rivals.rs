@@ -1,0 +1,109 @@
+//! Whether somebody else fills the network's queue.
+//!
+//! A queue that we make ourselves gets longer when the kernel may hold more, and nothing else changes. In a queue that
+//! another transfer keeps full, who has more bytes in it gets more of the link. So it is tried: the limit is doubled for a
+//! moment, or what is in flight is halved, and what is carried tells.
+
+use std::time::Duration;
+
+/// A queue as long as this is worth a trial: other kiosks keep it shorter.
+const LONG: Duration = Duration::from_millis(120);
+/// When it stands for this time.
+const SUSPECT: Duration = Duration::from_millis(400);
+/// A trial lasts this long at least, and so many round trips.
+const TRIAL: Duration = Duration::from_millis(500);
+const ROUND_TRIPS: u32 = 4;
+/// What is carried must change by this much to be somebody else's loss or gain.
+const CHANGE: f64 = 1.3;
+/// The first trials come quickly, since a rival starves the picture; later ones, and those of a rival that is known, less
+/// often, for what they cost.
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_MOST: Duration = Duration::from_secs(8);
+/// It is gone when a byte meets no more than this.
+const GONE: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    until: Duration,
+    before: f64,
+    in_flight: u64,
+}
+
+/// What is known of others.
+#[derive(Debug, Clone)]
+pub(super) struct Rivals {
+    present: bool,
+    suspected: Option<Duration>,
+    trial: Option<Trial>,
+    next: Duration,
+    pause: Duration,
+}
+
+impl Rivals {
+    pub(super) fn new() -> Self {
+        Self { present: false, suspected: None, trial: None, next: Duration::ZERO, pause: PAUSE }
+    }
+
+    /// Whether the network's queue is somebody else's.
+    pub(super) fn present(&self) -> bool {
+        self.present
+    }
+
+    /// Whether it is being tried; what is sent now says nothing else.
+    pub(super) fn on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// What a trial makes of the limit.
+    pub(super) fn limit(&self, limit: u64) -> u64 {
+        match (&self.trial, self.present) {
+            (None, _) => limit,
+            (Some(_), false) => limit.saturating_mul(2),
+            (Some(trial), true) => limit.min(trial.in_flight / 2),
+        }
+    }
+
+    /// `network`: the queue there, `base`: the way without it, `in_flight`: bytes that the kernel holds, `rate`: what is
+    /// carried over a time, bit/s.
+    pub(super) fn see(
+        &mut self,
+        now: Duration,
+        network: Duration,
+        base: Duration,
+        in_flight: u64,
+        rate: impl Fn(Duration) -> Option<f64>,
+    ) {
+        if network < GONE {
+            (self.present, self.trial, self.pause) = (false, None, PAUSE);
+        }
+        let length = TRIAL.max((base + network) * ROUND_TRIPS);
+        if let Some(trial) = self.trial {
+            if now >= trial.until {
+                self.judge(now, trial.before, rate(length / 2));
+            }
+            return;
+        }
+        if network < LONG {
+            self.suspected = None;
+            return;
+        }
+        let since = *self.suspected.get_or_insert(now);
+        if now.saturating_sub(since) >= SUSPECT && now >= self.next {
+            self.trial = rate(SUSPECT).map(|before| Trial { until: now + length, before, in_flight });
+        }
+    }
+
+    fn judge(&mut self, now: Duration, before: f64, after: Option<f64>) {
+        self.trial = None;
+        self.suspected = None;
+        let Some(after) = after else { return };
+        let changed = if self.present { after * CHANGE < before } else { after > before * CHANGE };
+        self.pause = match (self.present, changed) {
+            (_, true) => PAUSE_MOST,
+            (true, false) => PAUSE,
+            (false, false) => (self.pause * 2).min(PAUSE_MOST),
+        };
+        self.present = changed;
+        self.next = now + self.pause;
+    }
+}
