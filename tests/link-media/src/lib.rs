@@ -9,4 +9,5 @@ pub mod publish;
 pub mod quality;
 pub mod receive;
 pub mod recording;
+pub mod whole;
 pub mod y4m;
