@@ -359,6 +359,7 @@ mod tests {
             link: link.iter().map(|(at, kbps)| Capacity { at_us: at * S, kbps: *kbps }).collect(),
             crossed: Vec::new(),
             publishers: vec!["kiosk".into()],
+            recording: "film".into(),
         }
     }
 

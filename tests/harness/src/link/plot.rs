@@ -32,7 +32,8 @@ pub fn scenario(what: &str, runs: &[&Records], limit_ms: Option<f64>) -> String 
     let most_kbps = first.run.link.iter().map(|part| f64::from(part.kbps)).fold(1.0, f64::max);
     // A wide link is not drawn to its top: what was sent would lie on the ground.
     let sent = runs.iter().flat_map(|run| rates(run)).flatten().map(|(_, kbps)| kbps).fold(100.0, f64::max);
-    let plot = Plot { seconds, top_kbps: nice(most_kbps.min(sent * 1.6).max(sent)) };
+    // What stood in a queue arrives at once; such tips are cut off.
+    let plot = Plot { seconds, top_kbps: nice(most_kbps.min(sent) * 1.3) };
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"system-ui,sans-serif\" \
          font-size=\"13\" fill=\"#333\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"8\" fill=\"#fff\"/>\n\
@@ -250,6 +251,7 @@ mod tests {
             link: vec![Capacity { at_us: 1_000_000, kbps: 1500 }, Capacity { at_us: 11_000_000, kbps: 0 }],
             crossed: Vec::new(),
             publishers: vec!["kiosk".into()],
+            recording: "film".into(),
         };
         let mut lines = Vec::new();
         for number in (0..600_u64).filter(|number| !(200..300).contains(number)) {

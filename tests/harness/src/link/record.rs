@@ -135,6 +135,9 @@ pub struct Run {
     pub crossed: Vec<Crossed>,
     /// Publishers that share the link, as the receiver names them.
     pub publishers: Vec<String>,
+    /// Name of the recording that they send.
+    #[serde(default)]
+    pub recording: String,
 }
 
 /// What the link carries from a time on.

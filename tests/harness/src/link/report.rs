@@ -112,7 +112,9 @@ impl Report {
     /// The tables, in Markdown.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let mut text = String::new();
+        let mut recordings: Vec<&str> = self.runs.iter().map(|run| run.run.recording.as_str()).collect();
+        recordings.dedup();
+        let mut text = format!("All senders send the recording {}.\n\n", recordings.join(", "));
         if !self.verdicts.is_empty() {
             text += "| link | must be so | measured | |\n|---|---|---|---|\n";
         }
@@ -251,6 +253,7 @@ mod tests {
             link,
             crossed: Vec::new(),
             publishers: vec!["kiosk".into()],
+            recording: "film".into(),
         };
         let mut lines = String::new();
         for number in 0..300_u64 {

@@ -135,6 +135,7 @@ fn measure(world: &World, scenario: &'static Scenario, peer: Peer, options: &Opt
         link: measurement.link,
         crossed: measurement.crossed,
         publishers: (0..scenario.kiosks).map(publisher_name).collect(),
+        recording: options.recording.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
     };
     write_json(&to.join("run.json"), &run)?;
     write_json(&to.join("machine.json"), &machine)?;

@@ -206,6 +206,7 @@ mod tests {
             link: link.clone(),
             crossed: Vec::new(),
             publishers: vec!["kiosk".into()],
+            recording: "film".into(),
         };
         let (mut lines, mut bytes) = (Vec::new(), 0);
         for tenth in 0..400_u64 {
