@@ -20,4 +20,5 @@ pub mod rate;
 pub mod secret;
 pub mod sound;
 pub mod sysctl;
+pub mod timecode;
 pub mod watchdog;
