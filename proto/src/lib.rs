@@ -8,6 +8,7 @@ pub mod audit;
 pub mod backoff;
 pub mod call;
 pub mod camera;
+pub mod check;
 pub mod config;
 pub mod encoder;
 pub mod figures;

@@ -73,6 +73,12 @@ impl KioskConfig {
         self
     }
 
+    /// The text of the file, for a program that is not the running daemon.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.sections.to_string()
+    }
+
     /// Leaves a key out.
     #[must_use]
     pub fn without(mut self, section: &str, key: &str) -> Self {
