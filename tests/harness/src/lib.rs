@@ -11,6 +11,7 @@ pub mod firewall;
 pub mod janus;
 pub mod kiosk;
 pub mod local;
+pub mod mosquitto;
 pub mod place;
 pub mod process;
 pub mod procfs;
