@@ -11,6 +11,7 @@ pub mod camera;
 pub mod config;
 pub mod encoder;
 pub mod figures;
+pub mod fleet;
 pub mod ice;
 pub mod janus;
 pub mod keyframe;
