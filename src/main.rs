@@ -8,6 +8,7 @@ mod control;
 mod daemon;
 mod dial;
 mod events;
+mod fleet;
 mod host;
 mod janus;
 mod list;

@@ -1,5 +1,7 @@
 //! The machine around the daemon: systemd, the journal, and what the process uses.
 
+pub mod clock;
 pub mod journal;
+pub mod machine;
 pub mod process;
 pub mod systemd;

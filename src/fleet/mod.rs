@@ -1,0 +1,6 @@
+//! The kiosk as one of a fleet: configuration, commands and reports over MQTT.
+//!
+//! What is decided stands in `kiosk_proto::fleet`; here it is carried out.
+
+pub mod link;
+pub mod store;
