@@ -2,8 +2,14 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod ca;
 mod call;
+mod files;
+mod key;
+mod output;
+mod profile;
 mod server;
+mod shell;
 mod site;
 mod token;
 
@@ -25,12 +31,32 @@ enum Command {
     /// Start, end and watch the call of the kiosk on this machine.
     #[command(subcommand)]
     Call(call::CallCommand),
+    /// A small certification authority for a trial.
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
+    /// The keys that admins sign with.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Print the completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages.
+    Man {
+        /// The folder; it must exist.
+        dir: std::path::PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Server(command) => server::run(command),
         Command::Call(command) => call::run(command),
+        Command::Ca(command) => ca::run(command),
+        Command::Key(command) => key::run(command),
+        Command::Completions { shell } => shell::completions::<Arguments>(shell),
+        Command::Man { dir } => shell::man::<Arguments>(&dir),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
