@@ -12,6 +12,7 @@ mod key;
 mod metrics;
 mod name;
 mod reported;
+pub mod rollout;
 mod strict;
 mod topic;
 
