@@ -411,7 +411,8 @@ fn log(note: &Note) {
         Note::Violation(evidence) => error!(FAULT = "tcp-only-violation", "{evidence}; the call is ended"),
         Note::Claimed => info!("signalling is back; the media went on"),
         Note::Restart(delay) => info!(delay_ms = delay.as_millis(), "starting over"),
-        Note::AgentCame(feed, name) => info!(feed = feed.0, "{name} publishes"),
+        // The name is a field of its own: an excerpt of the journal that leaves the kiosk has no names in it.
+        Note::AgentCame(feed, name) => info!(feed = feed.0, AGENT = %name, "an agent publishes"),
         Note::AgentLeft(feed) => info!(feed = feed.0, "the agent left"),
         Note::Filtered(count) => {
             info!(count, "candidates of the server that are not passive TCP in the range were left out")

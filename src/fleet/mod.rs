@@ -2,5 +2,7 @@
 //!
 //! What is decided stands in `kiosk_proto::fleet`; here it is carried out.
 
+pub mod diagnostics;
 pub mod link;
 pub mod store;
+pub mod upload;

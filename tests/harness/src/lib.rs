@@ -8,6 +8,7 @@ pub mod bus;
 pub mod capture;
 pub mod error;
 pub mod firewall;
+pub mod fleet;
 pub mod janus;
 pub mod kiosk;
 pub mod local;
