@@ -3,28 +3,35 @@
 //! Who pushes signs (`dsse`); a kiosk orders what it gets by `(epoch, revision, digest)`, tries it, and confirms it or
 //! takes it back. Topics and payloads are described in `docs/fleet/`.
 
+mod clock;
 mod command;
 mod desired;
 mod digest;
 mod dsse;
+mod durable;
 mod event;
 mod key;
+pub mod machine;
 mod metrics;
 mod name;
 mod reported;
 pub mod rollout;
+mod seal;
 mod strict;
 mod topic;
 
+pub use clock::Now;
 pub use command::{Command, CommandPayload, LogLevel, Outcome, Response, Upload, WhenBusy};
 pub use desired::{Apply, DesiredPayload, Target};
 pub use digest::Digest;
 pub use dsse::{Envelope, EnvelopeError, PayloadType, Signature, Verified, sign};
+pub use durable::{Durable, StateError};
 pub use event::{Class, Event, EventKind};
 pub use key::{KeyId, TrustedKey};
 pub use metrics::{CallMetrics, CameraMetrics, FirewallMetrics, HostMetrics, Metrics};
 pub use name::{CommandId, GroupName};
 pub use reported::{Attempt, LayerName, LayerReport, PathError, Phase, PhaseAt, Presence, Refusal, Reported, Revision};
+pub use seal::{SealError, seal, unseal};
 pub use strict::{Object, PayloadError, parse};
 pub use topic::{Topic, TopicError, admin_filters, kiosk_filters, response_topic};
 
