@@ -11,6 +11,7 @@ mod dsse;
 mod durable;
 mod event;
 mod key;
+pub mod ledger;
 pub mod machine;
 mod metrics;
 mod name;

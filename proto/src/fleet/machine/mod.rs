@@ -27,6 +27,8 @@ use crate::config::{Config, Site, TakesEffect};
 
 pub use explain::{Change, DryRun, Explained};
 
+pub(in crate::fleet) use receive::is_said;
+
 use confirmed::Effective;
 use trial::Run;
 
