@@ -103,7 +103,7 @@ pub enum Outcome {
     },
 }
 
-/// Where a rollout is. It is written down before anything is sent.
+/// Where a rollout is. It is written down before the first message of each stage is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     /// What is to be done.
@@ -262,13 +262,14 @@ impl Rollout {
         self.plan.messages.get(message).map(|message| key(&message.target))
     }
 
-    /// Whether something newer that is none of this rollout's stands where one of its messages was put.
+    /// Whether something that is none of this rollout's stands where one of its messages is, or would be, put, and is
+    /// not older.
     fn is_overtaken(&self, target: &Target, found: Revision) -> bool {
-        let here = || self.plan.messages.iter().enumerate().filter(|(_, message)| message.target == *target);
-        let sent = here().filter(|(index, _)| self.sent.contains(index)).map(|(_, message)| message.revision);
-        let newest = sent.max_by_key(|revision| (revision.epoch, revision.revision));
-        let newer = newest.is_some_and(|own| (found.epoch, found.revision) >= (own.epoch, own.revision));
-        self.giving_up.is_none() && newer && !here().any(|(_, message)| message.revision == found)
+        let here = || self.plan.messages.iter().filter(|message| message.target == *target);
+        let place = |revision: Revision| (revision.epoch, revision.revision);
+        let first = here().map(|message| place(message.revision)).min();
+        let foreign = !here().any(|message| message.revision == found);
+        self.giving_up.is_none() && foreign && first.is_some_and(|first| place(found) >= first)
     }
 
     /// What a report says about the message that its kiosk must confirm; whether that is new.
@@ -301,8 +302,9 @@ impl Rollout {
             let why = format!("{failures} kiosks did not confirm, and {} may fail", self.plan.max_failures);
             return self.give_up(Outcome::Stopped { why });
         }
+        // What is reported is retained, and sending twice does no harm: only the step to the next stage is written down.
         if !self.unsent().is_empty() || !self.current.values().all(Progress::is_final) {
-            return vec![Effect::Persist];
+            return Vec::new();
         }
         if kind == StageKind::Canary && !self.current.values().any(|progress| *progress == Progress::Confirmed) {
             return self
@@ -356,7 +358,7 @@ impl Rollout {
                 let outcome = outcome.clone();
                 self.finish(outcome)
             }
-            _ => vec![Effect::Persist],
+            _ => Vec::new(),
         }
     }
 

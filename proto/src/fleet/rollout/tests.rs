@@ -189,9 +189,12 @@ fn who_is_overtaken_stops_and_leaves_that_target_alone() {
     for number in [0, 1, 2] {
         assert!(rollout.handle(Event::Retained(device.clone(), revision(&device, number))).is_empty(), "{number}");
     }
-    // Nothing was sent to the group yet.
-    assert!(rollout.handle(Event::Retained(group(), revision(&group(), 9))).is_empty());
+    assert!(rollout.handle(Event::Retained(group(), revision(&group(), 4))).is_empty());
     let foreign = Revision { digest: Digest::of(b"ben"), ..revision(&device, 2) };
+    let mut to_the_group = rollout.clone();
+    let effects = to_the_group.handle(Event::Retained(group(), revision(&group(), 9)));
+    // What the canary was given is taken back.
+    assert_eq!(effects, [Effect::Persist, Effect::Publish(4)]);
     let effects = rollout.handle(Event::Retained(device.clone(), foreign));
     assert_eq!(effects, [Effect::Persist, Effect::Finished(Outcome::Overtaken { target: device })]);
 }
