@@ -4,11 +4,16 @@
 
 mod ca;
 mod call;
+mod command;
+mod config;
+mod events;
 mod files;
+mod fleet;
 mod key;
 mod output;
 mod profile;
 mod server;
+mod session;
 mod shell;
 mod site;
 mod token;
@@ -37,6 +42,17 @@ enum Command {
     /// The keys that admins sign with.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// What kiosks are configured with.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Which kiosks there are, and how they are.
+    #[command(subcommand)]
+    Fleet(fleet::FleetCommand),
+    /// Let kiosks do something, once.
+    Run(command::Run),
+    /// What happens on the kiosks.
+    #[command(subcommand)]
+    Events(events::EventsCommand),
     /// Print the completions for a shell.
     Completions {
         /// Which shell.
@@ -50,20 +66,22 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let success = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
     let outcome = match Arguments::parse().command {
-        Command::Server(command) => server::run(command),
-        Command::Call(command) => call::run(command),
-        Command::Ca(command) => ca::run(command),
-        Command::Key(command) => key::run(command),
-        Command::Completions { shell } => shell::completions::<Arguments>(shell),
-        Command::Man { dir } => shell::man::<Arguments>(&dir),
+        Command::Server(command) => success(server::run(command)),
+        Command::Call(command) => success(call::run(command)),
+        Command::Ca(command) => success(ca::run(command)),
+        Command::Key(command) => success(key::run(command)),
+        Command::Config(command) => config::run(command),
+        Command::Fleet(command) => success(fleet::run(command)),
+        Command::Run(command) => command::run(command),
+        Command::Events(command) => success(events::run(command)),
+        Command::Completions { shell } => success(shell::completions::<Arguments>(shell)),
+        Command::Man { dir } => success(shell::man::<Arguments>(&dir)),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        // Each error names its cause itself.
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    // Each error names its cause itself.
+    outcome.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
 }

@@ -1,6 +1,7 @@
 //! Profiles: where the broker is and who the admin is, in `~/.config/kioskctl/profiles.toml`.
 
 use crate::files::{FileError, read};
+use kiosk_proto::fleet::TrustedKey;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,13 @@ pub struct ProfileOptions {
     /// Who it is from, as kiosks note it.
     #[arg(long)]
     pub author: Option<String>,
+    /// A public key, besides the one to sign with, whose pushes may be built upon.
+    #[arg(long = "trusted-key", value_name = "KEY", value_parser = trusted_key)]
+    pub trusted_keys: Vec<TrustedKey>,
+}
+
+fn trusted_key(text: &str) -> Result<TrustedKey, String> {
+    TrustedKey::try_from(text.to_owned()).map_err(|error| error.0)
 }
 
 /// A profile as it stands in the file.
@@ -49,6 +57,8 @@ struct Stored {
     key: Option<PathBuf>,
     signing_key: Option<PathBuf>,
     author: Option<String>,
+    #[serde(default)]
+    trusted_keys: Vec<TrustedKey>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -156,6 +166,7 @@ impl ProfileOptions {
             key: path(&self.key, stored.key),
             signing_key: path(&self.signing_key, stored.signing_key),
             author: self.author.clone().or(stored.author),
+            trusted_keys: self.trusted_keys.iter().cloned().chain(stored.trusted_keys).collect(),
         };
         Profile { options, file }
     }
@@ -181,12 +192,17 @@ impl Profile {
     /// The file of the key to sign with.
     pub fn signing_key(&self) -> Result<&Path, ProfileError> {
         let file = self.options.signing_key.as_ref();
-        Ok(self.need(file, "the key to sign with", "signing-key", "signing_key")?)
+        self.need(file, "the key to sign with", "signing-key", "signing_key").map(PathBuf::as_path)
     }
 
     /// Who it is from.
     pub fn author(&self) -> Result<&str, ProfileError> {
         Ok(self.need(self.options.author.as_ref(), "the author", "author", "author")?)
+    }
+
+    /// Public keys whose pushes may be built upon, besides the one to sign with.
+    pub fn trusted_keys(&self) -> &[TrustedKey] {
+        &self.options.trusted_keys
     }
 
     fn need<'a, T>(
