@@ -72,6 +72,7 @@ pub struct Engine {
     figures: CallFigures,
     sampler: Sampler,
     ended: Vec<oneshot::Sender<()>>,
+    ended_for: Option<&'static str>,
     view: watch::Sender<Arc<View>>,
 }
 
@@ -123,6 +124,7 @@ impl Engine {
             figures: CallFigures::default(),
             sampler: Sampler::default(),
             ended: Vec::new(),
+            ended_for: None,
             view,
         };
         (engine, seen)
@@ -275,6 +277,7 @@ impl Engine {
                 self.figures.sockets = self.audit.figures();
                 self.show();
                 self.close_all().await;
+                self.ended_for = Some(reason);
                 info!(reason, "the call has ended");
                 return Some(Event::Stopped);
             }

@@ -9,17 +9,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiosk_proto::backoff::Backoff;
+use kiosk_proto::fleet::MAX_PACKET_BYTES;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{ConnAck, LastWill, Packet, Publish, PublishProperties, SubscribeReasonCode};
 use rumqttc::{
-    AckMode, AsyncClient, Broker, BrokerSessionResumePolicy, ConnectionError, Event, EventLoop, MqttOptions,
-    PublishOptions, SubscribeFilter,
+    AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, MqttOptions, PublishOptions, SubscribeFilter,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::session::NothingKept;
 use crate::dial::{self, Server};
 
 /// Between two tries at most, as doubled from the first: full jitter, so that a fleet does not come back as one wave.
@@ -35,9 +36,6 @@ const SUBSCRIBE: Duration = Duration::from_secs(15);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// What the broker keeps for a kiosk that is away, in seconds: a command has expired by then.
 const SESSION_EXPIRY_S: u32 = 24 * 60 * 60;
-/// The largest packet that is taken, bytes. What is larger is not delivered by the broker; what is larger than a payload
-/// may be, and smaller than this, is refused with a reason.
-const MAX_PACKET_BYTES: u32 = 512 * 1024;
 /// Messages of the broker that are not acknowledged yet.
 const RECEIVE_MAXIMUM: u16 = 16;
 /// Requests that wait to be written.
@@ -150,6 +148,14 @@ impl Session {
         }
     }
 
+    /// Subscribes again: what is retained comes anew.
+    pub fn subscribe(&self, topics: &[String]) {
+        let filters = topics.iter().map(|topic| SubscribeFilter::new(topic, QoS::AtLeastOnce));
+        if self.client.try_subscribe_many(filters).is_err() {
+            debug!("not subscribed again: the connection is gone");
+        }
+    }
+
     /// Says farewell: the last will is not published.
     pub async fn close(&self) {
         let _ = self.client.disconnect_with_timeout(FAREWELL).await;
@@ -179,6 +185,16 @@ impl Drop for Link {
 }
 
 impl Link {
+    /// A link of a kiosk that is in no fleet.
+    pub fn none() -> (Self, mpsc::Receiver<LinkEvent>) {
+        let (events, inbox) = mpsc::channel(EVENTS);
+        let wait = async move {
+            let _events = events;
+            std::future::pending().await
+        };
+        (Self { task: tokio::spawn(wait) }, inbox)
+    }
+
     /// Begins to connect.
     pub fn start(settings: LinkSettings) -> (Self, mpsc::Receiver<LinkEvent>) {
         let (events, inbox) = mpsc::channel(EVENTS);
@@ -215,7 +231,7 @@ fn options(settings: &LinkSettings, failure: Arc<Mutex<Option<String>>>) -> Mqtt
     options
         .set_keep_alive(settings.keepalive_s)
         .set_clean_start(settings.clean_start)
-        .set_broker_session_resume_policy(BrokerSessionResumePolicy::AllowBrokerOnly)
+        .set_session_store(NothingKept { client_id: settings.client_id.clone(), session_expiry_s: SESSION_EXPIRY_S })
         .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
         .set_receive_maximum(Some(RECEIVE_MAXIMUM))
         .set_max_packet_size(Some(MAX_PACKET_BYTES))

@@ -8,21 +8,17 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use kiosk_proto::fleet::{seal, unseal};
 use thiserror::Error;
 
-/// First line of every file, before the checksum.
-const MAGIC: &str = "branch-kiosk-fleet 1 sha256:";
 /// The largest file that is read or written, bytes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Why something is not on the disk.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The folder can't be used.
-    #[error(
-        "{path}: {reason}; the folder of fleet.state_dir must belong to the daemon's user (StateDirectory= of its unit)"
-    )]
+    /// The folder can't be made.
+    #[error("{path}: {reason}; the folder of fleet.state_dir must be one that the daemon's user may write to")]
     Folder {
         /// Which folder.
         path: PathBuf,
@@ -56,18 +52,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes the folder if it is missing. A disk that is full, or can only be read, is found by the first [`Store::save`]:
-    /// what it holds can still be read.
-    ///
-    /// # Errors
-    /// When there is no such folder. Another place is never taken instead.
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let failed = |reason| StoreError::Folder { path: dir.to_owned(), reason };
-        if !dir.is_dir() {
-            DirBuilder::new().mode(0o700).create(dir).map_err(failed)?;
-        }
-        fs::read_dir(dir).map_err(failed)?;
-        Ok(Self { dir: dir.to_owned() })
+    /// This folder, which is made when something is stored, if it is missing. Another place is never taken instead.
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
     }
 
     /// The folder.
@@ -97,14 +84,17 @@ impl Store {
     /// # Errors
     /// When it can't be stored; what was stored before is still there.
     pub fn save(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        if !self.dir.is_dir() {
+            let made = DirBuilder::new().mode(0o700).create(&self.dir);
+            made.map_err(|reason| StoreError::Folder { path: self.dir.clone(), reason })?;
+        }
         let (path, fresh, previous) = (self.path(name), self.path(&format!("{name}.new")), self.previous(name));
         let write = || {
             if content.len() as u64 > MAX_BYTES {
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {MAX_BYTES} bytes")));
             }
             let mut file = create(&fresh)?;
-            file.write_all(header(content).as_bytes())?;
-            file.write_all(content)?;
+            file.write_all(&seal(content))?;
             file.sync_all()?;
             // A damaged file never takes the place of the one before it.
             if read(&path).is_ok() {
@@ -142,28 +132,13 @@ fn absent(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-fn header(content: &[u8]) -> String {
-    format!("{MAGIC}{}\n", hex(&Sha256::digest(content)))
-}
-
-/// Hexadecimal digits, lower case.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let damaged = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES + 1024).read_to_end(&mut bytes)?;
-    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| damaged("it has no first line"))?;
-    let (first, content) = (&bytes[..end], &bytes[end + 1..]);
-    if !first.starts_with(MAGIC.as_bytes()) {
-        return Err(damaged("its first line is not that of a state file"));
+    match unseal(&bytes) {
+        Ok(content) => Ok(content.to_vec()),
+        Err(damage) => Err(io::Error::new(io::ErrorKind::InvalidData, damage)),
     }
-    if header(content).as_bytes() != &bytes[..=end] {
-        return Err(damaged("its content does not match its checksum"));
-    }
-    Ok(content.to_vec())
 }
 
 #[cfg(test)]
@@ -173,7 +148,7 @@ mod tests {
 
     fn store() -> (TempDir, Store) {
         let dir = TempDir::new().unwrap();
-        let store = Store::open(&dir.path().join("fleet")).unwrap();
+        let store = Store::new(&dir.path().join("fleet"));
         (dir, store)
     }
 
@@ -235,10 +210,12 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("a-file");
         fs::write(&file, "").unwrap();
-        let error = Store::open(&file).unwrap_err().to_string();
-        assert!(error.contains("a-file") && error.contains("StateDirectory="), "{error}");
-        let error = Store::open(&dir.path().join("absent/fleet")).unwrap_err().to_string();
-        assert!(error.contains("absent/fleet"), "{error}");
+        for folder in [file, dir.path().join("absent/fleet")] {
+            let store = Store::new(&folder);
+            let error = store.save("state", b"one").unwrap_err().to_string();
+            assert!(error.contains(&folder.display().to_string()), "{error}");
+            assert_eq!(store.load("state").content, None);
+        }
     }
 
     #[test]

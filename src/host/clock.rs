@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::timeout;
 use zbus::Connection;
-use zbus::zvariant::OwnedValue;
+use zbus::OwnedVariant;
 
 /// systemd's service for it; started by the bus when it is asked.
 const SERVICE: &str = "org.freedesktop.timedate1";
@@ -22,7 +22,7 @@ pub async fn synchronised(bus: &Connection) -> bool {
         let properties = Some("org.freedesktop.DBus.Properties");
         let answer =
             bus.call_method(Some(SERVICE), PATH, properties, "Get", &(SERVICE, "NTPSynchronized")).await.ok()?;
-        bool::try_from(answer.body().deserialize::<OwnedValue>().ok()?).ok()
+        bool::try_from(answer.body().deserialize::<OwnedVariant>().ok()?).ok()
     };
     timeout(ANSWER, ask).await.ok().flatten().unwrap_or(false)
 }
