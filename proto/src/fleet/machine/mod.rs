@@ -16,6 +16,15 @@ mod receive;
 mod report;
 mod trial;
 
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod random_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -347,11 +356,17 @@ impl DesiredState {
                 self.in_force = self.confirmed.clone();
                 self.unrecorded = Some(vec![PathError { path: String::new(), message: self.no_room() }]);
             }
-            Some(Intent::Receive | Intent::BeginTrial) | None => {
-                let (confirmed, left_out) = confirmed::effective(&self.site, &self.durable);
-                (self.confirmed, self.left_out) = (confirmed, left_out);
+            // It was not begun: what was to be applied comes behind the file in the list.
+            Some(Intent::BeginTrial) => {
+                self.run = None;
+                self.in_force = self.confirmed.clone();
+            }
+            Some(Intent::Receive) | None => {
+                (self.confirmed, self.left_out) = confirmed::effective(&self.site, &self.durable);
                 if self.run.is_none() {
                     self.in_force = self.confirmed.clone();
+                    // It made way for a call, or for a site file: it waits, though the disk has it on trial.
+                    self.back_to_staged(now);
                 }
             }
         }

@@ -64,7 +64,8 @@ impl DesiredState {
     /// An empty message is not signed: it takes back what waits, and nothing that is in force.
     fn withdrawn(&mut self, layer: &LayerName, delivery: Delivery, now: Now) -> Vec<Effect> {
         self.refused.remove(layer);
-        let Some(staged) = self.durable.layer_mut(layer).staged.take() else {
+        let known = self.durable.layers.iter_mut().find(|state| state.layer == *layer);
+        let Some(staged) = known.and_then(|state| state.staged.take()) else {
             return vec![Effect::Ack(delivery), self.report()];
         };
         let message = "it was taken from the broker before it was tried".to_owned();
