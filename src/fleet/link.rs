@@ -86,7 +86,6 @@ pub enum LinkEvent {
 pub struct Session {
     client: AsyncClient,
     max_packet_bytes: u32,
-    keys: Arc<()>,
 }
 
 /// Why a message was not sent.
@@ -110,11 +109,6 @@ pub enum NotSent {
 }
 
 impl Session {
-    /// Whether both are the same connection.
-    pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.keys, &other.keys)
-    }
-
     /// Publishes with QoS 1; what is returned ends when the broker has it (`true`), or the connection is gone.
     ///
     /// # Errors
@@ -279,7 +273,7 @@ async fn converse(
         return "the subscriptions were not sent".to_owned();
     }
     let max_packet_bytes = greeting.properties.as_ref().and_then(|p| p.max_packet_size).unwrap_or(MAX_PACKET_BYTES);
-    let session = Session { client, max_packet_bytes, keys: Arc::default() };
+    let session = Session { client, max_packet_bytes };
     let mut up = Some(session);
     let deadline = Instant::now() + SUBSCRIBE;
     loop {

@@ -3,8 +3,10 @@
 //! What is decided stands in `kiosk_proto::fleet`; here it is carried out, by one task on a thread of its own: it waits
 //! for the disk, and a call must never wait with it.
 
+mod commands;
 mod diagnostics;
 mod link;
+mod post;
 mod probe;
 mod session;
 mod store;
@@ -18,8 +20,9 @@ use std::thread;
 use std::time::Duration;
 
 use kiosk_proto::config::{Config, Site};
+use kiosk_proto::fleet::ledger::LedgerFile;
 use kiosk_proto::fleet::machine::{DesiredState, Effect, Input};
-use kiosk_proto::fleet::{Durable, Now};
+use kiosk_proto::fleet::{Durable, Now, StateError};
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -29,10 +32,15 @@ use zbus::Connection;
 use crate::call::View;
 use crate::events::Events;
 use crate::host::journal::Verbosity;
+use post::Post;
 use store::Store;
 
 /// File of the pushed configuration.
 const DESIRED: &str = "desired";
+/// File of the commands.
+const LEDGER: &str = "commands";
+/// File of the events, as messages call it.
+const EVENTS: &str = "events";
 /// A call waits no longer than this for the fleet's task; a disk that hangs keeps nobody from a call.
 const CALL: Duration = Duration::from_millis(1500);
 /// How long the farewell to the broker may take.
@@ -114,6 +122,8 @@ pub struct Daemon {
 #[derive(Debug)]
 pub struct Boot {
     state: DesiredState,
+    ledger: Option<LedgerFile>,
+    post: Post,
     store: Store,
     state_dir: PathBuf,
     /// Effects of the start that can wait for the task.
@@ -135,20 +145,13 @@ pub fn boot(site: Site) -> Option<(Boot, watch::Receiver<FleetView>)> {
     let fleet = site.config().fleet.as_ref()?;
     let state_dir = fleet.state_dir.clone();
     let store = Store::new(&state_dir);
-    let loaded = store.load(DESIRED);
-    let mut damage = loaded.damage;
-    let stored = loaded.content.and_then(|content| match Durable::from_json(&content) {
-        Ok(durable) => Some(durable),
-        Err(error) => {
-            damage.push(format!("{DESIRED}: {error}"));
-            None
-        }
-    });
-    for what in &damage {
-        error!(FAULT = "fleet-state-damaged", recovered = stored.is_some(), "{what}");
+    let mut damaged = Vec::new();
+    let (stored, recovered) = load(&store, DESIRED, Durable::from_json, &mut damaged);
+    let (ledger, _) = load(&store, LEDGER, LedgerFile::from_json, &mut damaged);
+    let (post, lost) = Post::open(&state_dir);
+    if lost {
+        damaged.push((EVENTS, true));
     }
-    let damaged = if damage.is_empty() { Vec::new() } else { vec![(DESIRED, stored.is_some())] };
-    let recovered = !damage.is_empty() && stored.is_some();
     let now = now(false);
     let (mut state, mut effects) = DesiredState::start(env!("CARGO_PKG_VERSION"), site, stored, recovered, now);
     let mut later = Vec::new();
@@ -168,7 +171,33 @@ pub fn boot(site: Site) -> Option<(Boot, watch::Receiver<FleetView>)> {
         effects = next;
     }
     let (show, shown) = watch::channel(FleetView { state: FleetState::Offline, identify: false });
-    Some((Boot { state, store, state_dir, effects: later, damaged, show }, shown))
+    Some((Boot { state, ledger, post, store, state_dir, effects: later, damaged, show }, shown))
+}
+
+/// Reads one file. The flag says that it is the one before the newest.
+fn load<T>(
+    store: &Store,
+    name: &'static str,
+    read: impl Fn(&[u8]) -> Result<T, StateError>,
+    damaged: &mut Vec<(&'static str, bool)>,
+) -> (Option<T>, bool) {
+    let loaded = store.load(name);
+    let mut damage = loaded.damage;
+    let stored = loaded.content.and_then(|content| match read(&content) {
+        Ok(stored) => Some(stored),
+        Err(error) => {
+            damage.push(format!("{name}: {error}"));
+            None
+        }
+    });
+    for what in &damage {
+        error!(FAULT = "fleet-state-damaged", recovered = stored.is_some(), "{what}");
+    }
+    let recovered = !damage.is_empty() && stored.is_some();
+    if !damage.is_empty() {
+        damaged.push((name, recovered));
+    }
+    (stored, recovered)
 }
 
 impl Boot {

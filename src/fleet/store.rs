@@ -57,11 +57,6 @@ impl Store {
         Self { dir: dir.to_owned() }
     }
 
-    /// The folder.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Reads a file, or the one before it when it is damaged.
     pub fn load(&self, name: &str) -> Loaded {
         let mut loaded = Loaded::default();
@@ -224,6 +219,6 @@ mod tests {
         store.save("state", b"one").unwrap();
         assert!(store.save("state", &vec![0; MAX_BYTES as usize + 1]).is_err());
         assert_eq!(store.load("state"), Loaded { content: Some(b"one".into()), damage: vec![] });
-        assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(&store.dir).unwrap().count(), 1);
     }
 }

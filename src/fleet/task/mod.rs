@@ -1,53 +1,55 @@
 //! The task that owns the fleet's part: takes what happened, lets `kiosk_proto::fleet` decide, carries it out.
 
+mod command;
+mod listen;
+mod speak;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use kiosk_proto::call::CallState;
 use kiosk_proto::config::Config;
+use kiosk_proto::fleet::ledger::{Ledger, LedgerEffect, LedgerInput};
 use kiosk_proto::fleet::machine::{Application, Delivery, DesiredState, Effect, Input, Probe};
-use kiosk_proto::fleet::{EventKind, LayerName, Now, Presence, Reported, Topic, kiosk_filters};
-use rumqttc::mqttbytes::v5::{Publish, PublishProperties};
+use kiosk_proto::fleet::{EventKind, Now, Reported};
+use rumqttc::mqttbytes::v5::Publish;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
 
 use super::link::{Link, LinkEvent, LinkSettings, Session};
+use super::post::Post;
 use super::probe::Probes;
 use super::store::Store;
-use super::telemetry::{Observer, Surroundings, Telemetry};
-use super::{Boot, DESIRED, Daemon, FleetState, FleetView, Order, Request};
+use super::telemetry::{Observer, Telemetry};
+use super::{Boot, DESIRED, Daemon, FleetState, FleetView, LEDGER, Order, Request};
 use crate::call::View;
 use crate::events::News;
 use crate::host::clock;
 
+use listen::{link_settings, start_link};
+use speak::Acknowledged;
+
 /// The longest time between two turns.
 const TURN: Duration = Duration::from_secs(1);
-/// How often it is asked whether the clock is synchronised.
-const CLOCK: Duration = Duration::from_secs(60);
+/// How often it is asked whether the clock is synchronised, and whether the disk takes the events that it did not take.
+const CLOCK: Duration = Duration::from_secs(30);
 /// A call that was announced and has not begun after this was refused.
 const CALL_BEGINS: Duration = Duration::from_secs(5);
-/// Messages of the broker that are not decided yet: more than it may send.
-const MAX_DELIVERIES: usize = 64;
-/// Acknowledgements that wait to be taken.
-const ACKNOWLEDGED: usize = 64;
-
-/// What the broker has acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Acknowledged {
-    /// A report, over the connection of this number.
-    Report(u64),
-}
+/// What waits to be taken of acknowledgements and of commands' outcomes.
+const CAPACITY: usize = 64;
 
 /// Owner of the fleet's part.
 pub(super) struct Task {
     state: DesiredState,
+    ledger: Ledger,
+    post: Post,
     store: Store,
     state_dir: PathBuf,
     daemon: Daemon,
     show: watch::Sender<FleetView>,
-    later: Vec<Effect>,
+    later: (Vec<Effect>, Vec<LedgerEffect>),
     damaged: Vec<(&'static str, bool)>,
     link: Link,
     link_events: mpsc::Receiver<LinkEvent>,
@@ -61,28 +63,33 @@ pub(super) struct Task {
     probes: Option<Probes>,
     broker_wanted: bool,
     acknowledged: (mpsc::Sender<Acknowledged>, mpsc::Receiver<Acknowledged>),
+    outcomes: (mpsc::Sender<LedgerInput>, mpsc::Receiver<LedgerInput>),
     synchronised: bool,
     telemetry: Telemetry,
     observer: Observer,
     /// Since when a call was announced, and whether it has begun.
     call: Option<(Instant, bool)>,
     identify_until: Option<Instant>,
+    log_until: Option<Instant>,
 }
 
 impl Task {
     pub(super) fn new(boot: Boot, daemon: Daemon) -> Self {
-        let Boot { state, store, state_dir, effects, damaged, show } = boot;
-        let clean = !damaged.is_empty();
-        let link_settings = link_settings(state.config(), clean);
+        let Boot { state, ledger, post, store, state_dir, effects, damaged, show } = boot;
+        // After damage, commands that the broker has kept may have been executed: it is to forget them.
+        let link_settings = link_settings(state.config(), !damaged.is_empty());
         let (link, link_events) = start_link(link_settings.clone());
+        let (ledger, recovered) = Ledger::start(state.config().kiosk.id.clone(), ledger, super::now(false));
         Self {
             telemetry: Telemetry::new(daemon.encoder),
             state,
+            ledger,
+            post,
             store,
             state_dir,
             daemon,
             show,
-            later: effects,
+            later: (effects, recovered),
             damaged,
             link,
             link_events,
@@ -94,11 +101,13 @@ impl Task {
             delivery: 0,
             probes: None,
             broker_wanted: false,
-            acknowledged: mpsc::channel(ACKNOWLEDGED),
+            acknowledged: mpsc::channel(CAPACITY),
+            outcomes: mpsc::channel(CAPACITY),
             synchronised: false,
             observer: Observer::default(),
             call: None,
             identify_until: None,
+            log_until: None,
         }
     }
 
@@ -117,13 +126,16 @@ impl Task {
         for (file, recovered) in std::mem::take(&mut self.damaged) {
             self.emit(EventKind::StateDamaged { file: file.to_owned(), recovered });
         }
-        let later = std::mem::take(&mut self.later);
-        self.carry_out(later).await;
+        let (effects, recovered) = std::mem::take(&mut self.later);
+        self.carry_out(effects).await;
+        self.carry_out_commands(recovered).await;
         let mut clock = interval(CLOCK);
         let mut metrics = self.metrics_interval();
         let mut view = self.daemon.view.clone();
         loop {
-            let due = self.state.deadline().map_or(TURN, |at| at.saturating_sub(self.now().monotonic).min(TURN));
+            let now = self.now();
+            let deadline = [self.state.deadline(), self.ledger.deadline(now)].into_iter().flatten().min();
+            let due = deadline.map_or(TURN, |at| at.saturating_sub(now.monotonic).min(TURN));
             tokio::select! {
                 request = requests.recv() => match request {
                     Some(Request::Stop(reply)) => {
@@ -134,16 +146,20 @@ impl Task {
                     None => return,
                     Some(Request::CallStarts(reply)) => {
                         self.call = Some((Instant::now(), false));
-                        self.handle(Input::CallStarted).await;
+                        self.call_starts().await;
                         let _ = reply.send(());
                     }
                     Some(Request::Site(site)) => self.handle(Input::SiteChanged(site)).await,
                 },
                 event = self.link_events.recv() => match event {
                     Some(event) => self.linked(event).await,
-                    None => warn!("the link to the broker has ended"),
+                    None => {
+                        error!("the link to the broker has ended; it is made anew");
+                        (self.link, self.link_events) = start_link(self.link_settings.clone());
+                    }
                 },
                 Some(acknowledged) = self.acknowledged.1.recv() => self.arrived(acknowledged).await,
+                Some(outcome) = self.outcomes.1.recv() => self.command(outcome).await,
                 outcome = next(&mut self.probes) => self.handle(outcome).await,
                 changed = view.changed() => {
                     if changed.is_err() {
@@ -152,16 +168,22 @@ impl Task {
                     let seen = view.borrow_and_update().clone();
                     self.looked(&seen).await;
                 }
-                _ = clock.tick() => self.synchronised = clock::synchronised(&self.daemon.bus).await,
+                _ = clock.tick() => {
+                    self.synchronised = clock::synchronised(&self.daemon.bus).await;
+                    self.post.retry();
+                }
                 _ = metrics.tick() => {
                     self.publish_metrics();
                     if metrics.period() != self.metrics_period() {
                         metrics = self.metrics_interval();
                     }
                 }
-                () = sleep_until(Instant::now() + due) => self.handle(Input::Tick).await,
+                () = sleep_until(Instant::now() + due) => {
+                    self.handle(Input::Tick).await;
+                    self.command(LedgerInput::Tick).await;
+                }
             }
-            self.watch_call().await;
+            self.watch_times().await;
             self.show();
         }
     }
@@ -201,9 +223,8 @@ impl Task {
             let mut next = Vec::new();
             for effect in waiting {
                 if let Effect::Persist(durable) = &effect {
-                    if let Err(error) = self.store.save(DESIRED, &durable.to_json()) {
-                        error!(FAULT = "fleet-state-not-stored", "{error}");
-                        next = self.state.handle(self.now(), Input::PersistFailed(error.to_string()));
+                    if let Err(why) = self.save(DESIRED, &durable.to_json()) {
+                        next = self.state.handle(self.now(), Input::PersistFailed(why));
                         break;
                     }
                 } else {
@@ -214,15 +235,18 @@ impl Task {
         }
     }
 
+    fn save(&self, name: &str, content: &[u8]) -> Result<(), String> {
+        self.store.save(name, content).map_err(|error| {
+            error!(FAULT = "fleet-state-not-stored", "{error}");
+            error.to_string()
+        })
+    }
+
     async fn effect(&mut self, effect: Effect) {
         match effect {
             // Stored by whoever carries out the list.
             Effect::Persist(_) => {}
-            Effect::Ack(Delivery(number)) => {
-                if let Some((session, message)) = self.deliveries.remove(&number) {
-                    session.ack(&message);
-                }
-            }
+            Effect::Ack(delivery) => self.ack(delivery),
             Effect::Apply(application) => self.apply(*application).await,
             Effect::Restart => {
                 info!("the fleet's configuration needs a restart of the daemon");
@@ -249,6 +273,12 @@ impl Task {
         }
     }
 
+    fn ack(&mut self, Delivery(number): Delivery) {
+        if let Some((session, message)) = self.deliveries.remove(&number) {
+            session.ack(&message);
+        }
+    }
+
     async fn stop_probes(&mut self) {
         self.broker_wanted = false;
         if let Some(probes) = self.probes.take() {
@@ -263,11 +293,9 @@ impl Task {
         self.daemon.events.send(News::Reconfigured(Box::new(application.config))).await;
         if settings != self.link_settings {
             info!("the link to the broker is made anew");
-            self.session = None;
-            self.connection += 1;
-            self.deliveries.clear();
             self.link_settings = settings;
             (self.link, self.link_events) = start_link(self.link_settings.clone());
+            self.link_lost();
             // Not through `handle`: it is in the middle of carrying out a list, and this makes none.
             let none = self.state.handle(self.now(), Input::LinkDown);
             if !none.is_empty() {
@@ -276,107 +304,15 @@ impl Task {
         }
     }
 
-    async fn linked(&mut self, event: LinkEvent) {
-        match event {
-            LinkEvent::Up(session) => {
-                self.connection += 1;
-                self.session = Some(session);
-                self.publish_presence();
-                self.handle(Input::LinkUp).await;
-            }
-            LinkEvent::Down(why) => {
-                self.session = None;
-                self.deliveries.clear();
-                self.handle(Input::LinkDown).await;
-                if self.broker_wanted {
-                    self.handle(Input::ProbeFailed(Probe::Broker, why)).await;
-                }
-            }
-            LinkEvent::Message(message) => self.message(*message).await,
-            LinkEvent::Refused(topic) => warn!(topic, "nothing of the fleet is received here"),
-        }
+    async fn call_starts(&mut self) {
+        self.handle(Input::CallStarted).await;
+        self.command(LedgerInput::CallStarted).await;
     }
 
-    async fn message(&mut self, message: Publish) {
-        let Some(session) = self.session.clone() else { return };
-        let topic = str::from_utf8(&message.topic).ok().and_then(|topic| topic.parse::<Topic>().ok());
-        let layer = match topic {
-            Some(Topic::GroupDesired(group)) => LayerName::Group(group),
-            Some(Topic::DeviceDesired(id)) if id == self.config().kiosk.id => LayerName::Device,
-            _ => {
-                session.ack(&message);
-                return;
-            }
-        };
-        if self.deliveries.len() >= MAX_DELIVERIES {
-            warn!("too many messages of the broker wait; they come again with the next connection");
-            self.deliveries.clear();
-        }
-        self.delivery += 1;
-        let (bytes, delivery) = (message.payload.to_vec(), Delivery(self.delivery));
-        self.deliveries.insert(self.delivery, (session, message));
-        self.handle(Input::Message { layer, bytes, delivery }).await;
-    }
-
-    async fn arrived(&mut self, acknowledged: Acknowledged) {
-        match acknowledged {
-            Acknowledged::Report(connection) => {
-                if connection == self.connection && self.broker_wanted {
-                    self.handle(Input::ProbePassed(Probe::Broker)).await;
-                }
-            }
-        }
-    }
-
-    fn topic(&self, topic: impl FnOnce(kiosk_proto::config::KioskId) -> Topic) -> String {
-        topic(self.config().kiosk.id.clone()).to_string()
-    }
-
-    fn publish_presence(&self) {
-        let Some(session) = &self.session else { return };
-        let payload = to_json(&presence(self.config(), true));
-        if let Err(error) =
-            session.publish(&self.topic(Topic::Presence), payload, true, PublishProperties::default()).map(drop)
-        {
-            warn!("{error}");
-        }
-    }
-
-    fn publish_report(&self) {
-        let (Some(session), Some(reported)) = (&self.session, &self.reported) else { return };
-        let topic = self.topic(Topic::Reported);
-        match session.publish(&topic, to_json(reported), true, PublishProperties::default()) {
-            Ok(arrives) => {
-                let (sender, connection) = (self.acknowledged.0.clone(), self.connection);
-                tokio::spawn(async move {
-                    if arrives.await {
-                        let _ = sender.send(Acknowledged::Report(connection)).await;
-                    }
-                });
-            }
-            Err(error) => warn!("{error}"),
-        }
-    }
-
-    fn publish_metrics(&mut self) {
-        let Some(session) = &self.session else { return };
-        let view = self.daemon.view.borrow().clone();
-        let around = Surroundings {
-            config: self.state.config(),
-            digest: self.state.reported().effective,
-            state: &self.state_dir,
-            clock_synchronised: self.synchronised,
-            outbox_events: 0,
-        };
-        let metrics = self.telemetry.metrics(&view, &around);
-        let topic = Topic::Metrics(self.state.config().kiosk.id.clone()).to_string();
-        if let Err(error) = session.publish_and_forget(&topic, to_json(&metrics)) {
-            warn!("{error}");
-        }
-    }
-
-    fn emit(&mut self, kind: EventKind) {
-        info!(event = ?kind, "an event for the fleet");
+    async fn call_ended(&mut self) {
+        self.call = None;
+        self.handle(Input::CallEnded).await;
+        self.command(LedgerInput::CallEnded).await;
     }
 
     /// The call's task shows something new.
@@ -388,36 +324,27 @@ impl Task {
         match self.call {
             None if in_call => {
                 self.call = Some((Instant::now(), true));
-                self.handle(Input::CallStarted).await;
+                self.call_starts().await;
             }
             Some((since, false)) if in_call => self.call = Some((since, true)),
-            Some((_, true)) if !in_call => {
-                self.call = None;
-                self.handle(Input::CallEnded).await;
-            }
+            Some((_, true)) if !in_call => self.call_ended().await,
             _ => {}
         }
     }
 
-    /// A call that was announced may have been refused.
-    async fn watch_call(&mut self) {
+    /// What ends by itself: a call that was announced and then refused, a level of the journal.
+    async fn watch_times(&mut self) {
         if let Some((since, false)) = self.call
             && since.elapsed() > CALL_BEGINS
         {
-            self.call = None;
-            self.handle(Input::CallEnded).await;
+            self.call_ended().await;
         }
-    }
-
-    async fn farewell(&mut self) {
-        self.stop_probes().await;
-        let Some(session) = self.session.take() else { return };
-        let payload = to_json(&presence(self.config(), false));
-        if let Ok(arrives) = session.publish(&self.topic(Topic::Presence), payload, true, PublishProperties::default())
-        {
-            let _ = tokio::time::timeout(TURN, arrives).await;
+        if self.log_until.is_some_and(|until| Instant::now() >= until) {
+            self.log_until = None;
+            if let Err(why) = super::commands::set_log_level(&self.daemon.verbosity, None) {
+                warn!("the journal's level stays: {why}");
+            }
         }
-        session.close().await;
     }
 }
 
@@ -426,39 +353,5 @@ async fn next(probes: &mut Option<Probes>) -> Input {
     match probes {
         Some(probes) => probes.next().await,
         None => std::future::pending().await,
-    }
-}
-
-fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
-}
-
-fn presence(config: &Config, online: bool) -> Presence {
-    let groups = config.fleet.as_ref().map(|fleet| fleet.groups.clone()).unwrap_or_default();
-    Presence { online, version: env!("CARGO_PKG_VERSION").to_owned(), groups }
-}
-
-fn link_settings(config: &Config, clean_start: bool) -> Option<LinkSettings> {
-    let fleet = config.fleet.as_ref()?;
-    let id = &config.kiosk.id;
-    Some(LinkSettings {
-        client_id: id.to_string(),
-        host: fleet.broker.host().to_owned(),
-        port: fleet.broker.port(),
-        ca_file: fleet.ca_file.clone(),
-        cert_file: fleet.cert_file.clone(),
-        key_file: fleet.key_file.path().to_owned(),
-        keepalive_s: u16::try_from(fleet.keepalive_s).unwrap_or(u16::MAX),
-        subscriptions: kiosk_filters(id, &fleet.groups),
-        will: (Topic::Presence(id.clone()).to_string(), to_json(&presence(config, false))),
-        clean_start,
-    })
-}
-
-/// The link; without settings, one that never comes up.
-fn start_link(settings: Option<LinkSettings>) -> (Link, mpsc::Receiver<LinkEvent>) {
-    match settings {
-        Some(settings) => Link::start(settings),
-        None => Link::none(),
     }
 }
