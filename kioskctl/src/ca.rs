@@ -27,12 +27,12 @@ pub enum CaCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Make a key, and a certificate for it.
+    /// Make keys, and a certificate for each.
     Issue {
         /// Who it is for.
         #[arg(value_enum)]
         kind: Kind,
-        /// The kiosk's id, the admin's name, or the host names and addresses of the broker.
+        /// Ids of kiosks, names of admins, or the host names and addresses of the one broker.
         #[arg(required = true, num_args = 1..)]
         name: Vec<String>,
         /// The authority's folder; the new files go there too.
@@ -76,14 +76,15 @@ enum CaError {
 /// Carries a command out.
 pub fn run(command: CaCommand) -> anyhow::Result<()> {
     let (files, json) = match command {
-        CaCommand::New { dir, json } => (create(&dir)?, json),
+        CaCommand::New { dir, json } => (vec![create(&dir)?], json),
         CaCommand::Issue { kind, name, dir, valid_for, json } => (issue(&dir, kind, &name, valid_for)?, json),
     };
-    let [certificate, key] = files.map(|path| path.display().to_string());
     if json {
-        println!("{}", serde_json::json!({ "certificate": certificate, "key": key }));
+        let files =
+            files.iter().map(|[certificate, key]| serde_json::json!({ "certificate": certificate, "key": key }));
+        println!("{}", serde_json::Value::Array(files.collect()));
     } else {
-        println!("{certificate}\n{key}");
+        files.iter().flatten().for_each(|file| println!("{}", file.display()));
     }
     Ok(())
 }
@@ -111,60 +112,65 @@ fn authority(key: &KeyPair, now: OffsetDateTime) -> Result<CertificateParams, Ca
     Ok(params)
 }
 
-fn issue(dir: &Path, kind: Kind, names: &[String], valid_for: Duration) -> Result<[PathBuf; 2], CaError> {
-    let (common_name, file, hosts) = subject(kind, names)?;
+fn issue(dir: &Path, kind: Kind, names: &[String], valid_for: Duration) -> Result<Vec<[PathBuf; 2]>, CaError> {
+    let subjects = subjects(kind, names)?;
     let now = OffsetDateTime::now_utc();
     let authority_file = dir.join("ca.key");
     let authority_key = KeyPair::from_pem(&read(&authority_file)?)
         .map_err(|source| CaError::NoAuthority { path: authority_file, source })?;
     let issuer = Issuer::new(authority(&authority_key, now)?, authority_key);
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(hosts)?;
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![match kind {
-        Kind::Broker => ExtendedKeyUsagePurpose::ServerAuth,
-        Kind::Kiosk | Kind::Admin => ExtendedKeyUsagePurpose::ClientAuth,
-    }];
-    params.use_authority_key_identifier_extension = true;
-    validity(&mut params, now, valid_for)?;
-    let certificate = params.signed_by(&key, &issuer)?;
-    // A new certificate in the place of an old one is what renewing is.
-    let files = [dir.join(format!("{file}.pem")), dir.join(format!("{file}.key"))];
-    write(&files[1], &key.serialize_pem(), 0o600)?;
-    write(&files[0], &certificate.pem(), 0o644)?;
-    Ok(files)
+    let issue_one = |Subject { common_name, file, hosts }: Subject| {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(hosts)?;
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![match kind {
+            Kind::Broker => ExtendedKeyUsagePurpose::ServerAuth,
+            Kind::Kiosk | Kind::Admin => ExtendedKeyUsagePurpose::ClientAuth,
+        }];
+        params.use_authority_key_identifier_extension = true;
+        validity(&mut params, now, valid_for)?;
+        let certificate = params.signed_by(&key, &issuer)?;
+        // A new certificate in the place of an old one is what renewing is.
+        let files = [dir.join(format!("{file}.pem")), dir.join(format!("{file}.key"))];
+        write(&files[1], &key.serialize_pem(), 0o600)?;
+        write(&files[0], &certificate.pem(), 0o644)?;
+        Ok(files)
+    };
+    subjects.into_iter().map(issue_one).collect()
 }
 
-/// The name in the certificate, the name of its files, and the host names that it is for.
-fn subject(kind: Kind, names: &[String]) -> Result<(String, String, Vec<String>), CaError> {
-    let (who, allowed) = match kind {
-        Kind::Broker => {
-            let host = |name: &String| {
-                let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':');
-                !name.is_empty() && name.len() <= 253 && name.chars().all(sound)
-            };
-            return match names.iter().find(|name| !host(name)) {
-                None => Ok((names.first().cloned().unwrap_or_default(), "broker".into(), names.to_vec())),
-                Some(name) => Err(CaError::Name {
-                    who: "a broker",
-                    name: name.clone(),
-                    allowed: "a host name or an address is needed".into(),
-                }),
-            };
+/// Whom a certificate is for.
+struct Subject {
+    common_name: String,
+    /// Name of its files.
+    file: String,
+    /// What a server may be called by its clients.
+    hosts: Vec<String>,
+}
+
+/// The certificates that are asked for: one for a broker of several names, one for each kiosk and each admin.
+fn subjects(kind: Kind, names: &[String]) -> Result<Vec<Subject>, CaError> {
+    if kind == Kind::Broker {
+        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':');
+        let host = |name: &&String| !name.is_empty() && name.len() <= 253 && name.chars().all(sound);
+        if let Some(name) = names.iter().find(|name| !host(name)) {
+            let allowed = "a host name or an address is needed".into();
+            return Err(CaError::Name { who: "a broker", name: name.clone(), allowed });
         }
-        Kind::Kiosk => ("a kiosk", "one id is needed"),
-        Kind::Admin => ("an admin", "one name is needed"),
+        let common_name = names.first().cloned().unwrap_or_default();
+        return Ok(vec![Subject { common_name, file: "broker".into(), hosts: names.to_vec() }]);
+    }
+    let subject = |name: &String| {
+        // A kiosk's name can't hold a slash, so no kiosk can have an admin's.
+        let (who, common_name, file) = match kind {
+            Kind::Admin => ("an admin", format!("admin/{name}"), format!("admin-{name}")),
+            _ => ("a kiosk", name.clone(), format!("kiosk-{name}")),
+        };
+        KioskId::try_from(name.clone()).map_err(|error| CaError::Name { who, name: name.clone(), allowed: error.0 })?;
+        Ok(Subject { common_name, file, hosts: Vec::new() })
     };
-    let [name] = names else {
-        return Err(CaError::Name { who, name: names.join(" "), allowed: allowed.into() });
-    };
-    // A kiosk's name can't hold a slash, so no kiosk can have an admin's.
-    KioskId::try_from(name.clone()).map_err(|error| CaError::Name { who, name: name.clone(), allowed: error.0 })?;
-    Ok(match kind {
-        Kind::Admin => (format!("admin/{name}"), format!("admin-{name}"), Vec::new()),
-        _ => (name.clone(), format!("kiosk-{name}"), Vec::new()),
-    })
+    names.iter().map(subject).collect()
 }
 
 fn validity(params: &mut CertificateParams, now: OffsetDateTime, valid_for: Duration) -> Result<(), CaError> {

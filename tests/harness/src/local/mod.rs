@@ -1,11 +1,13 @@
 //! All parts on this machine, without namespaces: what the demo and the benchmark stand on.
 
 pub mod bench;
+pub mod broker;
 pub mod console;
 pub mod network;
 pub mod report;
 pub mod screen;
 pub mod signals;
+pub mod simulated;
 
 use crate::{
     Error, Result,
