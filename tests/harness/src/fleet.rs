@@ -164,6 +164,17 @@ impl Fleet {
         Self::start_in(world, broker, config, &[])
     }
 
+    /// The same, after changes to the usual configuration.
+    pub fn start_with(
+        world: &World,
+        broker: Mosquitto,
+        config: KioskConfig,
+        change: impl FnOnce(KioskConfig) -> KioskConfig,
+    ) -> Result<Self> {
+        let config = change(section(config, &broker, &world.dir().join("state"))?);
+        Self::start_as(world, broker, &config, &[])
+    }
+
     /// The same, with variables in the daemon's environment.
     pub fn start_in(
         world: &World,
@@ -171,11 +182,20 @@ impl Fleet {
         config: KioskConfig,
         environment: &[(&str, String)],
     ) -> Result<Self> {
+        let config = section(config, &broker, &world.dir().join("state"))?;
+        Self::start_as(world, broker, &config, environment)
+    }
+
+    fn start_as(
+        world: &World,
+        broker: Mosquitto,
+        config: &KioskConfig,
+        environment: &[(&str, String)],
+    ) -> Result<Self> {
         let state_dir = world.dir().join("state");
-        let config = section(config, &broker, &state_dir)?;
         let admin = world.at(Host::Agent)?;
         let all = broker.subscribe(&admin, "all", &["bk/v1/device/#"])?;
-        let kiosk = Kiosk::start_in(&world.at(Host::Kiosk)?, "kioskd", &config, environment)?;
+        let kiosk = Kiosk::start_in(&world.at(Host::Kiosk)?, "kioskd", config, environment)?;
         let mut fleet = Self { all, kiosk, broker, signer: Signer::new(1), admin, state_dir };
         fleet.wait_presence(true)?;
         Ok(fleet)
