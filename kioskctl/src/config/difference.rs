@@ -34,7 +34,7 @@ pub struct Difference {
     pub changes: Vec<KeyChange>,
     /// Who they are.
     pub kiosks: Vec<KioskId>,
-    /// Those of them that hold another layer than the broker does, so that more or less may change.
+    /// Those of them with a layer that the broker does not know any more, so that more or less may change.
     pub uncertain: Vec<KioskId>,
 }
 
@@ -73,20 +73,15 @@ fn targets(view: &View, id: &KioskId) -> Vec<Target> {
 fn effective(view: &View, id: &KioskId, layers: &BTreeMap<String, Map<String, Value>>) -> BTreeMap<String, Value> {
     let mut keys = BTreeMap::new();
     for target in targets(view, id) {
-        let held = view.pushed(&target).map(|pushed| &pushed.payload.config.0);
+        let held = view.in_force(id, &target).flatten().map(|pushed| &pushed.payload.config.0);
         keys.extend(layers.get(&name(&target)).or(held).into_iter().flat_map(flat));
     }
     keys
 }
 
-/// Whether a kiosk holds another layer than the broker does.
+/// Whether a kiosk has a layer in force that the broker does not know any more.
 fn is_uncertain(view: &View, id: &KioskId) -> bool {
-    targets(view, id).iter().any(|target| {
-        let held = view.layer(id, target).and_then(|layer| layer.confirmed).map(|revision| revision.digest);
-        let pushed = view.pushed(target);
-        let pushed_empty = pushed.is_none_or(|pushed| pushed.payload.config.0.is_empty());
-        held != pushed.map(|pushed| pushed.revision.digest) && !(held.is_none() && pushed_empty)
-    })
+    targets(view, id).iter().any(|target| view.in_force(id, target).is_none())
 }
 
 /// A target as one word: `group/seoul`, `device/seoul-1`.
@@ -97,16 +92,24 @@ pub fn name(target: &Target) -> String {
     }
 }
 
-/// Keys that differ between two layers and can cut a kiosk off.
-pub fn cutting_off(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<String> {
-    let (before, after) = (flat(before), flat(after));
-    let all: BTreeMap<&String, ()> = before.iter().chain(&after).map(|(key, _)| (key, ())).collect();
-    let value =
-        |keys: &[(String, Value)], wanted: &str| keys.iter().find(|(key, _)| key == wanted).map(|(_, v)| v.clone());
-    let differs = |key: &&&String| value(&before, key) != value(&after, key);
-    let cuts = |key: &&&String| {
+/// Keys of a layer that can cut a kiosk off, and are not on each of these kiosks as they would be.
+pub fn cutting_off(view: &View, kiosks: &[KioskId], target: &Target, after: &Map<String, Value>) -> BTreeSet<String> {
+    let mut befores: Vec<BTreeMap<String, Value>> = Vec::new();
+    for id in kiosks {
+        let held = view.in_force(id, target).flatten().map(|pushed| flat(&pushed.payload.config.0));
+        let before = held.unwrap_or_default().into_iter().collect();
+        if !befores.contains(&before) {
+            befores.push(before);
+        }
+    }
+    let after: BTreeMap<String, Value> = flat(after).into_iter().collect();
+    let differing = befores.iter().flat_map(|before| {
+        let keys = before.keys().chain(after.keys());
+        keys.filter(|key| before.get(*key) != after.get(*key)).cloned().collect::<Vec<_>>()
+    });
+    let cuts = |key: &String| {
         let rules = key.split_once('.').and_then(|(section, key)| key_rules(section, key));
         rules.is_some_and(|rules| rules.pushed == PushedBy::TwoSignatures)
     };
-    all.keys().filter(differs).filter(cuts).map(|key| (*key).clone()).collect()
+    differing.filter(cuts).collect()
 }

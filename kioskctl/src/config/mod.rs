@@ -68,6 +68,7 @@ pub enum ConfigCommand {
     /// Show which layer sets a key on a kiosk, who pushed that, when and why.
     Explain {
         /// The key, such as video.bitrate_kbps.
+        #[arg(id = "config_key", value_name = "KEY")]
         key: Key,
         /// The kiosk.
         #[arg(long)]

@@ -18,7 +18,7 @@ use kiosk_proto::config::KioskId;
 use kiosk_proto::fleet::machine::DryRun;
 use kiosk_proto::fleet::{Apply, Command, LayerName, MAX_AUTHOR, MAX_REASON, Outcome, Phase, Target, WhenBusy};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -215,11 +215,12 @@ async fn begin(
     let (messages, revisions) = signed(&draft.payloads, &key)?;
     let all: Vec<_> = first.into_values().collect();
     let found = differences(&session.view, &kiosks, &layers(&all));
-    let before = |target: &Target| session.view.pushed(target).map(|pushed| pushed.payload.config.0.clone());
-    let mut cutting: Vec<String> =
-        all.iter().flat_map(|p| cutting_off(&before(&p.target).unwrap_or_default(), &p.config.0)).collect();
-    cutting.sort();
-    cutting.dedup();
+    let concerned = |target: &Target| match target {
+        Target::Device(id) => vec![id.clone()],
+        Target::Group(_) => kiosks.clone(),
+    };
+    let cutting: BTreeSet<String> =
+        all.iter().flat_map(|p| cutting_off(&session.view, &concerned(&p.target), &p.target, &p.config.0)).collect();
     let mut bundle = Bundle::new(title, messages, draft.plan(&revisions, terms));
     if !how.json {
         eprint!("{}", preview(&bundle, &session.view, &found, &cutting));
@@ -261,7 +262,7 @@ async fn run(link: &mut Link, bundle: &mut Bundle, file: &Path, abandon: bool, j
 }
 
 /// What is about to be sent.
-fn preview(bundle: &Bundle, view: &View, found: &[Difference], cutting: &[String]) -> String {
+fn preview(bundle: &Bundle, view: &View, found: &[Difference], cutting: &BTreeSet<String>) -> String {
     let mut text = format!("{}\n", bundle.title);
     text += &show_differences(found);
     if bundle.rollout.plan.stages.len() > 1 {
@@ -277,7 +278,7 @@ fn preview(bundle: &Bundle, view: &View, found: &[Difference], cutting: &[String
     if !cutting.is_empty() {
         text += &format!(
             "NOTE: {} can cut a kiosk off; kiosks with two_signatures want a second admin's: use --save\n",
-            cutting.join(", ")
+            cutting.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
         );
     }
     text
@@ -301,8 +302,9 @@ pub fn show_differences(found: &[Difference]) -> String {
         }
         if !difference.uncertain.is_empty() {
             let number = difference.uncertain.len();
-            text +=
-                &format!("    ({number} of them hold another layer than the broker does: --dry-run asks the kiosks)\n");
+            text += &format!(
+                "    ({number} of them have a layer in force that the broker does not know any more: --dry-run asks the kiosks)\n"
+            );
         }
     }
     text

@@ -161,6 +161,13 @@ impl View {
         self.kiosks.get(id)?.reported.as_ref()?.layers.iter().find(|layer| layer.layer == name)
     }
 
+    /// What of a target's layer is in force on a kiosk. `None`: the broker does not have it any more.
+    pub fn in_force(&self, id: &KioskId, target: &Target) -> Option<Option<&Pushed>> {
+        let Some(confirmed) = self.layer(id, target).and_then(|layer| layer.confirmed) else { return Some(None) };
+        let known = self.pushed(target).into_iter().chain(self.earlier(target));
+        known.into_iter().find(|pushed| pushed.revision.digest == confirmed.digest).map(Some)
+    }
+
     /// Whether a kiosk is connected.
     pub fn is_online(&self, id: &KioskId) -> bool {
         self.kiosks.get(id).and_then(|kiosk| kiosk.presence.as_ref()).is_some_and(|presence| presence.online)

@@ -108,6 +108,11 @@ impl LocalBroker {
         Ok(format!("XDG_CONFIG_HOME={} {}", self.dir.join("config").display(), built("kioskctl")?.display()))
     }
 
+    /// Where that admin's profile, keys and rollouts are.
+    pub fn config_folder(&self) -> PathBuf {
+        self.dir.join("config/kioskctl")
+    }
+
     /// The authority of all certificates.
     pub fn ca(&self) -> PathBuf {
         self.dir.join("ca/ca.pem")
