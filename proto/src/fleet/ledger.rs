@@ -141,9 +141,9 @@ impl Ledger {
         let waiting = self.file.entries.iter().filter(|entry| matches!(entry.state, State::Waiting(_)));
         let left = waiting.map(|entry| match now.wall {
             Some(wall) if wall >= entry.created => entry.expires.saturating_sub(wall),
-            _ => (entry.expires - entry.created).saturating_sub(self.age(entry, now).as_secs()),
+            _ => entry.expires.saturating_sub(entry.created).saturating_sub(self.age(entry, now).as_secs()),
         });
-        left.min().map(|seconds| now.monotonic + Duration::from_secs(seconds))
+        left.min().map(|seconds| now.monotonic.saturating_add(Duration::from_secs(seconds)))
     }
 
     /// What follows from something that happened.

@@ -18,6 +18,8 @@ mod name;
 mod outbox;
 mod reported;
 pub mod rollout;
+#[cfg(test)]
+mod schema;
 mod seal;
 mod strict;
 mod topic;

@@ -127,7 +127,7 @@ impl Entry {
 
     pub(super) fn age(&self, since: Duration, now: Now) -> Duration {
         let passed = if self.fresh { Duration::ZERO } else { now.monotonic.saturating_sub(since) };
-        Duration::from_secs(self.age_s) + passed
+        Duration::from_secs(self.age_s).saturating_add(passed)
     }
 
     pub(super) fn is_over(&self, since: Duration, now: Now) -> bool {

@@ -23,7 +23,7 @@ mod random_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod world;
+pub(in crate::fleet) mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -225,9 +225,12 @@ impl DesiredState {
     /// When [`Input::Tick`] is due at the latest, on the clock of [`Now::monotonic`].
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        let retry = self.storage.as_ref().map(|storage| storage.retry);
+        // What the last effects stored is on the disk by now: that there is room again is said at once.
+        let stored = self.intent.is_some();
+        let retry = self.storage.as_ref().map(|storage| if stored { Duration::ZERO } else { storage.retry });
         let trial = self.run.as_ref().map(|run| run.deadline).filter(|_| !self.must_wait_for_the_call());
-        let next = (self.storage.is_none() && self.may_begin()).then_some(Duration::ZERO);
+        let unrecorded = self.unrecorded.is_some() && self.intent != Some(Intent::RollBack);
+        let next = (self.storage.is_none() && (unrecorded || self.may_begin())).then_some(Duration::ZERO);
         [retry, trial, next].into_iter().flatten().min()
     }
 
@@ -304,14 +307,13 @@ impl DesiredState {
                 return Vec::new();
             }
             storage.retry = now.monotonic + STORAGE_RETRY;
-            let fetch = storage.fetch;
-            if let Some(errors) = self.unrecorded.clone() {
-                return self.record_roll_back(errors, now);
-            }
-            if fetch {
+            if storage.fetch && self.unrecorded.is_none() {
                 self.storage = None;
                 return vec![Effect::FetchDesired];
             }
+        }
+        if let Some(errors) = self.unrecorded.clone() {
+            return self.record_roll_back(errors, now);
         }
         match &self.run {
             Some(run) if now.monotonic >= run.deadline && !self.must_wait_for_the_call() => {
@@ -390,7 +392,8 @@ impl DesiredState {
         for LayerState { layer, staged, .. } in &mut self.durable.layers {
             let since = self.received.insert(layer.clone(), now.monotonic).unwrap_or(now.monotonic);
             if let Some(staged) = staged {
-                staged.age_s += now.monotonic.saturating_sub(since).as_secs();
+                let passed = now.monotonic.saturating_sub(since).as_secs();
+                staged.age_s = staged.age_s.saturating_add(passed);
             }
         }
         // Layers of groups that the kiosk left: their order is remembered, within limits.
@@ -407,7 +410,7 @@ impl DesiredState {
 
     fn age(&self, layer: &LayerName, age_s: u64, now: Now) -> Duration {
         let since = self.received.get(layer).copied().unwrap_or(now.monotonic);
-        Duration::from_secs(age_s) + now.monotonic.saturating_sub(since)
+        Duration::from_secs(age_s).saturating_add(now.monotonic.saturating_sub(since))
     }
 
     /// Puts a configuration in force, if it is another one.

@@ -435,6 +435,24 @@ fn a_full_disk_keeps_what_is_confirmed_and_what_was_not_stored_comes_again() {
 }
 
 #[test]
+fn the_end_of_a_trial_is_stored_once_there_is_room_also_behind_another_push() {
+    let mut world = world();
+    world.publish(&DEVICE, push(&DEVICE, 1, bitrate(700))).unwrap();
+    world.input(Input::Tick).unwrap();
+    world.disk_full = true;
+    world.restart().unwrap();
+    assert_eq!(world.kbps(), 1000);
+    world.disk_full = false;
+    world.linked = true;
+    world.input(Input::LinkUp).unwrap();
+    world.publish(&DEVICE, push(&DEVICE, 2, bitrate(800))).unwrap();
+    world.wait(5).unwrap();
+    assert_eq!((world.kbps(), world.phase(&DEVICE)), (800, Phase::Confirmed));
+    let first = world.layer(&DEVICE).attempts[1].clone();
+    assert_eq!(first.phase, Phase::RolledBack);
+}
+
+#[test]
 fn a_site_file_that_the_layers_do_not_fit_leaves_them_out_and_says_so() {
     let mut world = world();
     world.publish(&north(), push(&north(), 1, json!({"audio": {"gain_db": 3}}))).unwrap();
