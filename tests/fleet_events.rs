@@ -49,8 +49,8 @@ fn no_event_is_lost_while_broker_and_kiosk_stop_and_start() {
                 fleet.kiosk.restart()?;
                 call(&fleet)?;
             }
-            fleet.broker.restart()?;
             let before = fleet.said("presence").len();
+            fleet.broker.restart()?;
             until(BACK, "the kiosk at the broker", || Ok((fleet.said("presence").len() > before).then_some(())))?;
         }
         // A last one, behind which nothing waits.

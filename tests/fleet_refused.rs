@@ -91,7 +91,8 @@ fn keys_that_can_cut_the_kiosk_off_need_two_signatures_where_the_site_says_so() 
         // Set before the usual section, which leaves what it does not name.
         let config = scene::kiosk_config(&janus)?.with("fleet", "two_signatures", true);
         let mut fleet = Fleet::start_with(world, broker, config, |config| config.with("fleet", "keys", keys))?;
-        let url = json!({"janus": {"url": format!("{}?", janus.wss_url())}});
+        // The same server by another spelling.
+        let url = json!({"janus": {"url": format!("{}janus", janus.wss_url())}});
         fleet.push(&desired(1, url.clone()))?;
         let attempt = fleet.wait_phase(1, "rejected")?;
         assert_eq!(attempt["errors"][0]["path"], "janus.url");

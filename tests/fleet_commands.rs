@@ -1,0 +1,163 @@
+//! Commands are carried out once, not in a customer's way, and answered; diagnostics come without secrets.
+
+use flate2::read::GzDecoder;
+use kiosk_harness::{
+    Error, Result,
+    fleet::{self, Fleet, command, now},
+    janus::ROOM,
+    scene,
+    wait::until,
+    world::scenario,
+};
+use kiosk_proto::fleet::{Command, LogLevel, Upload, WhenBusy};
+use serde_json::{Value, json};
+use std::{fs, io::Read, os::unix::fs::PermissionsExt};
+
+/// How often the daemon has started, as the admin sees it.
+fn starts(fleet: &Fleet) -> usize {
+    fleet.said("event").iter().filter(|event| event["kind"] == "daemon-started").count()
+}
+
+#[test]
+fn a_command_that_would_end_a_call_waits_is_refused_or_is_forced() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        fleet.kiosk.start_call()?;
+        fleet.kiosk.wait_state("waiting", scene::SETUP)?;
+
+        let mut refuse = command(Command::RestartDaemon {});
+        refuse.when_busy = WhenBusy::Refuse;
+        assert_eq!(fleet.run(&refuse)?["outcome"], "refused");
+        assert_eq!(fleet.run(&command(Command::EndCall {}))?["outcome"], "refused");
+
+        // It waits for the end of the call, and is done once, though it comes twice.
+        let restart = command(Command::RestartDaemon {});
+        fleet.send(&restart)?;
+        fleet.wait_answer(restart.id.as_str(), |answer| answer["outcome"] == "waiting")?;
+        fleet.send(&restart)?;
+        assert_eq!(fleet.kiosk.state()?, "waiting");
+        let pid = fleet.kiosk.process().pid();
+        let mut end = command(Command::EndCall {});
+        end.force = true;
+        assert_eq!(fleet.run(&end)?["outcome"], "done");
+        fleet.wait_answer(restart.id.as_str(), |answer| answer["outcome"] == "done")?;
+        until(fleet::SOON, "the second start", || Ok((starts(&fleet) == 2).then_some(())))?;
+        // And again, when all is over.
+        fleet.send(&restart)?;
+        let done = |fleet: &Fleet| fleet.said("response/test").iter().filter(|a| a["outcome"] == "done").count();
+        until(fleet::SOON, "the same answer again", || Ok((done(&fleet) >= 3).then_some(())))?;
+        fleet.kiosk.process().must_run()?;
+        assert_eq!((starts(&fleet), fleet.kiosk.process().pid()), (2, pid));
+        let ended = fleet.said("event").into_iter().find(|event| event["kind"] == "call-ended");
+        assert_eq!(ended.map(|event| event["reason"].clone()), Some(json!("asked to end")));
+        Ok(())
+    });
+}
+
+#[test]
+fn levels_of_the_journal_dry_runs_and_what_set_a_value() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        let level = Command::SetLogLevel { level: LogLevel::Debug, minutes: 1 };
+        assert_eq!(fleet.run(&command(level))?["outcome"], "done");
+        fleet.kiosk.start_call()?;
+        fleet.kiosk.process().wait_log("DEBUG", fleet::SOON)?;
+        fleet.kiosk.end_call()?;
+
+        let Value::Object(wide) = json!({"camera": {"width": 640}, "video": {"bitrate_kbps": 20}}) else {
+            return Ok(());
+        };
+        let layer = kiosk_proto::fleet::LayerName::Device;
+        let wrong = command(Command::DryRun { config: kiosk_proto::fleet::Object(wide), layer: layer.clone() });
+        let answer = fleet.run(&wrong)?;
+        assert!(answer["result"]["errors"].to_string().contains("video.bitrate_kbps"), "{answer}");
+        let Value::Object(good) = json!({"camera": {"width": 640}}) else { return Ok(()) };
+        let answer = fleet.run(&command(Command::DryRun { config: kiosk_proto::fleet::Object(good), layer }))?;
+        assert_eq!(answer["result"]["changes"], json!([{"key": "camera.width", "from": 1280, "to": 640}]));
+
+        fleet.push(&fleet::desired(1, json!({"camera": {"width": 640}})))?;
+        fleet.wait_phase(1, "confirmed")?;
+        let keys = vec!["camera.width".into(), "camera.height".into(), "janus.room".into()];
+        let answer = fleet.run(&command(Command::ExplainConfig { keys }))?;
+        let set_by: Vec<&str> =
+            answer["result"].as_array().into_iter().flatten().filter_map(|line| line["set_by"].as_str()).collect();
+        assert_eq!(set_by, ["default", "device", "site"]);
+        // There is no logind here, and it is said.
+        let answer = fleet.run(&command(Command::Reboot {}))?;
+        assert_eq!(answer["outcome"], "failed");
+        assert!(answer["message"].as_str().is_some_and(|text| text.contains("logind")), "{answer}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_clock_that_is_wrong_by_ten_years_and_not_synchronised_decides_nothing() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        const TEN_YEARS: u64 = 10 * 365 * 86_400;
+        for created in [now() - TEN_YEARS, now() + TEN_YEARS] {
+            let mut ping = command(Command::Ping {});
+            (ping.created, ping.expires) = (created, created + 60);
+            assert_eq!(fleet.run(&ping)?["outcome"], "done");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn diagnostics_come_in_parts_and_without_secrets() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let (token, _) = janus.kiosk_token_files(ROOM)?;
+        let secret = fs::read_to_string(&token).map_err(Error::io("the token"))?.trim().to_owned();
+        // The journal of this machine: many lines that do not compress, and one that has what no line should have.
+        let tools = world.dir().join("tools");
+        fs::create_dir(&tools).map_err(Error::io("a folder"))?;
+        let journalctl = tools.join("journalctl");
+        let script = format!(
+            "#!/bin/sh\necho 'the token is {secret}'\necho 'AGENT=agent/Ada Lovelace'\n\
+             head -c 400000 /dev/urandom | base64 -w 100\necho \"asked with $*\"\n"
+        );
+        fs::write(&journalctl, script).map_err(Error::io("a script"))?;
+        fs::set_permissions(&journalctl, fs::Permissions::from_mode(0o755)).map_err(Error::io("a script"))?;
+        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
+        let mut fleet = Fleet::start_in(world, fleet::broker(world)?, scene::kiosk_config(&janus)?, &[("PATH", path)])?;
+
+        let mut collect = |max_bytes: u32| -> Result<(Value, Vec<u8>)> {
+            let upload = Upload::Mqtt { max_bytes };
+            let ask = command(Command::CollectDiagnostics { journal_minutes: 15, upload });
+            let answer = fleet.run(&ask)?;
+            let topic = fleet.topic(&format!("chunk/{}", ask.id));
+            let parts = fleet.all.messages().into_iter().filter(|message| message.topic == topic);
+            Ok((answer, parts.flat_map(|message| message.payload()).collect()))
+        };
+        let read = |bytes: &[u8]| -> Result<String> {
+            let mut text = String::new();
+            GzDecoder::new(bytes).read_to_string(&mut text).map_err(Error::io("the diagnostics"))?;
+            Ok(text)
+        };
+        let (answer, bytes) = collect(4 * 1024 * 1024)?;
+        assert_eq!((&answer["outcome"], &answer["result"]["bytes"]), (&json!("done"), &json!(bytes.len())));
+        assert!(bytes.len() > 200_000, "one part alone: {}", bytes.len());
+        let text = read(&bytes)?;
+        assert!(!text.contains(&secret) && !text.contains("Lovelace"));
+        let facts: Value = serde_json::from_str(&text).map_err(Error::json("the diagnostics"))?;
+        assert_eq!(facts["config"]["kiosk"]["id"], fleet::KIOSK);
+        assert_eq!(facts["journal"][0], "the token is [redacted]");
+        let last = facts["journal"].as_array().and_then(|lines| lines.last()).cloned().unwrap_or_default();
+        assert!(last.as_str().is_some_and(|line| line.contains("--since=-15min")), "{last}");
+
+        // With less room it is the older lines that are missing.
+        let (_, bytes) = collect(50_000)?;
+        assert!(bytes.len() <= 50_000);
+        let facts: Value = serde_json::from_str(&read(&bytes)?).map_err(Error::json("the diagnostics"))?;
+        assert!(facts["journal_missing"].as_str().is_some_and(|text| text.contains("older lines")));
+        assert_eq!(facts["journal"].as_array().and_then(|lines| lines.last()).cloned().unwrap_or_default(), last);
+        let (answer, bytes) = collect(100)?;
+        assert_eq!((&answer["outcome"], bytes.len()), (&json!("failed"), 0));
+        Ok(())
+    });
+}
