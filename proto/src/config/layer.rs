@@ -164,9 +164,9 @@ pub fn merge(site: &Site, layers: &[&Layer]) -> Result<Merged, Vec<LayerError>> 
         serde::Deserialize::deserialize(toml::Value::Table(table)).map_err(|error: toml::de::Error| {
             vec![LayerError { key: String::new(), problem: Problem::Rule(error.message().to_owned()) }]
         })?;
-    let mut findings = Findings::default();
     // A rule is told at the first of its keys that a layer sets.
-    findings.places = owners.keys().map(|key| (key.clone(), 0..0)).collect();
+    let places = owners.keys().map(|key| (key.clone(), 0..0)).collect();
+    let mut findings = Findings { places, ..Findings::default() };
     rules::check(&config, &mut findings);
     if !findings.list.is_empty() {
         return Err(findings.list.into_iter().map(LayerError::from).collect());

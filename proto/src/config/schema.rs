@@ -183,8 +183,10 @@ pub struct Video {
     /// `auto`, or the one GStreamer element to use.
     pub encoder: EncoderChoice,
     /// What the picture gets where the link carries it, kbit/s.
+    #[schemars(extend("x-takes-effect" = "at-once"))]
     pub bitrate_kbps: Kbps,
     /// What it gets at least, however slow the link, kbit/s.
+    #[schemars(extend("x-takes-effect" = "at-once"))]
     pub min_bitrate_kbps: Kbps,
     /// Requests for a key frame that come sooner than this after the last one wait, milliseconds.
     #[schemars(range(min = 100, max = 10_000))]

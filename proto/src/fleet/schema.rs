@@ -108,7 +108,8 @@ fn fits(value: &Value, schema: &Value) -> bool {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    if !types.contains(&json!(kind)) && !(kind == "integer" && types.contains(&json!("number"))) {
+    let whole_number = kind == "integer" && types.contains(&json!("number"));
+    if !whole_number && !types.contains(&json!(kind)) {
         return false;
     }
     match value {

@@ -152,9 +152,9 @@ impl World {
         let persists = effects.iter().filter(|effect| matches!(effect, Effect::Persist(_))).count();
         assert!(persists <= 1, "one file in each list: {effects:?}");
         // The last report of a list is what is true after it.
-        let reports =
+        let mut reports =
             effects.iter().filter_map(|effect| if let Effect::Report(report) = effect { Some(report) } else { None });
-        assert!(reports.last().is_none_or(|report| **report == self.state.reported()));
+        assert!(reports.next_back().is_none_or(|report| **report == self.state.reported()));
         for effect in effects {
             if self.fuel == Some(0) {
                 return Err(Crash);
