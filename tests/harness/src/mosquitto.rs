@@ -209,8 +209,10 @@ impl Mosquitto {
     /// Subscribes with a client's certificate, and writes down every message. Returns when the broker has agreed. The
     /// session outlives the broker and the client's absence; `name` is for the session and for the log.
     pub fn subscribe_as(&self, place: &Place, client: &str, name: &str, topics: &[&str]) -> Result<Subscriber> {
-        let mut command = place.command("stdbuf");
-        command.args(["-oL", "mosquitto_sub"]).args(self.arguments(client));
+        // It ends with some of the ways in which a broker goes.
+        let again = "while :; do stdbuf -oL mosquitto_sub \"$@\"; sleep 0.2; done";
+        let mut command = place.command("sh");
+        command.args(["-c", again, "mosquitto_sub"]).args(self.arguments(client));
         command.args(["-i", name, "-c", "-x", "3600", "-d", "-q", "1", "-F", FORMAT]);
         for topic in topics {
             command.args(["-t", topic]);
