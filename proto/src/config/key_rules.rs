@@ -18,7 +18,7 @@ pub enum Pushed {
 /// When a changed value is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TakesEffect {
-    /// At once, and without a running call noticing.
+    /// At once; a running call goes on.
     AtOnce,
     /// When the next call starts.
     NextCall,

@@ -55,7 +55,8 @@ fn config(index: usize) -> serde_json::Value {
     match index {
         0 => bitrate(700),
         1 => bitrate(800),
-        2 => bitrate(3_000),
+        // The size of the picture takes effect with the next call only.
+        2 => json!({"video": {"bitrate_kbps": 3_000}, "camera": {"width": 640}}),
         3 => json!({"video": {"min_bitrate_kbps": 900}}),
         4 => json!({"control": {"bus": "session"}}),
         5 => json!({"fleet": {"metrics_interval_s": 7}}),
@@ -148,7 +149,7 @@ proptest! {
             prop_assert_eq!(&world.in_force, world.state.config());
             let reported = world.state.reported();
             prop_assert!(world.state.on_trial() || reported.effective == reported.confirmed);
-            // A call that a customer is in never sees what is not confirmed, unless it does not notice it.
+            // In a call nothing is on trial that takes effect with the next one.
             if world.in_call && world.state.on_trial() {
                 let changed = world.state.in_force.merged.difference(&world.state.confirmed.merged);
                 prop_assert!(takes_effect(&changed) != TakesEffect::NextCall, "{changed:?}");

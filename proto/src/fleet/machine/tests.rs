@@ -101,11 +101,16 @@ fn what_does_not_prove_itself_is_taken_back_and_not_tried_again() {
     assert_eq!((world.kbps(), world.phase(&DEVICE)), (3000, Phase::Confirmed));
 }
 
+/// A bit rate, and with it something that takes effect with the next call.
+fn size_too(kbps: u32) -> serde_json::Value {
+    json!({"video": {"bitrate_kbps": kbps}, "camera": {"width": 640}})
+}
+
 #[test]
 fn nothing_is_applied_in_a_call_unless_it_is_harmless_and_so_marked() {
     let mut world = world();
     world.call(true).unwrap();
-    world.publish(&DEVICE, push(&DEVICE, 1, bitrate(700))).unwrap();
+    world.publish(&DEVICE, push(&DEVICE, 1, size_too(700))).unwrap();
     world.wait(10_000).unwrap();
     assert_eq!((world.kbps(), world.phase(&DEVICE)), (1000, Phase::Staged));
 
@@ -123,7 +128,7 @@ fn nothing_is_applied_in_a_call_unless_it_is_harmless_and_so_marked() {
     assert_eq!(world.in_force.fleet.as_ref().unwrap().metrics_interval_s, 5);
 
     // Marked, and not harmless: the mark does not help.
-    let mut now = payload(&DEVICE, 2, bitrate(600));
+    let mut now = payload(&DEVICE, 2, size_too(600));
     now.apply = Apply::Now;
     world.publish(&DEVICE, signed(&now, &[1])).unwrap();
     world.wait(10).unwrap();
@@ -136,7 +141,7 @@ fn nothing_is_applied_in_a_call_unless_it_is_harmless_and_so_marked() {
 #[test]
 fn a_call_that_begins_in_a_trial_has_the_confirmed_configuration() {
     let mut world = world();
-    world.publish(&DEVICE, push(&DEVICE, 1, bitrate(700))).unwrap();
+    world.publish(&DEVICE, push(&DEVICE, 1, size_too(700))).unwrap();
     world.input(Input::Tick).unwrap();
     assert_eq!(world.kbps(), 700);
     world.call(true).unwrap();
@@ -148,7 +153,7 @@ fn a_call_that_begins_in_a_trial_has_the_confirmed_configuration() {
     world.wait(1).unwrap();
     assert_eq!((world.kbps(), world.phase(&DEVICE)), (700, Phase::Confirmed), "it was nobody's fault");
 
-    // What the call does not notice stays on trial, without the camera.
+    // What takes effect while the call goes on stays on trial, without the camera.
     world.publish(&DEVICE, push(&DEVICE, 2, json!({"fleet": {"keepalive_s": 20}}))).unwrap();
     world.wait(1).unwrap();
     world.publish(&north(), push(&north(), 1, json!({"fleet": {"metrics_interval_s": 9}}))).unwrap();

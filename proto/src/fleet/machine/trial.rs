@@ -60,7 +60,7 @@ impl DesiredState {
         self.next().is_some()
     }
 
-    /// Whether a running call does not notice what it changes.
+    /// Whether a running call goes on with what it changes.
     fn is_harmless(&self, layer: &LayerName, pushed: &Pushed) -> bool {
         // What does not fit any more is rejected, which is harmless.
         self.with(layer, pushed).map_or(true, |effective| {
@@ -228,7 +228,7 @@ impl DesiredState {
         self.durable.layer_mut(&layer).staged = Some(Staged { pushed, age_s });
     }
 
-    /// No customer is on a configuration that has not proved itself, unless a call does not notice it.
+    /// No customer is on a configuration that has not proved itself, unless it may change while a call goes on.
     pub(super) fn make_way_for_the_call(&mut self, now: Now) -> Vec<Effect> {
         let Some(run) = &self.run else { return Vec::new() };
         if run.restart || !run.wanted.contains(&Probe::Camera) {
