@@ -19,6 +19,10 @@ use std::{
     time::Duration,
 };
 
+/// Port for kiosks, unless another program has it.
+pub const KIOSK_PORT: u16 = 8883;
+/// Port for admins, unless another program has it.
+pub const ADMIN_PORT: u16 = 8884;
 /// How long mosquitto gets to listen, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -122,6 +126,11 @@ impl LocalBroker {
     pub fn kiosk(&self, id: &str) -> ClientIdentity {
         let file = |end: &str| self.dir.join(format!("ca/kiosk-{id}.{end}"));
         ClientIdentity { certificate: file("pem"), key: file("key") }
+    }
+
+    /// Certificate and key of the admin.
+    pub fn admin(&self) -> ClientIdentity {
+        ClientIdentity { certificate: self.dir.join("ca/admin-demo.pem"), key: self.dir.join("ca/admin-demo.key") }
     }
 
     /// The key that kiosks trust.

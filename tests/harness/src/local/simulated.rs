@@ -134,7 +134,7 @@ impl Drop for Running {
 
 /// Starts a kiosk on the present runtime.
 pub fn start(fleet: &Fleet, kiosk: &Simulated, ca: &Path, counts: &Arc<Counts>) -> Result<Running> {
-    let tls = TlsConnector::from(Arc::new(tls(ca, &kiosk.identity)?));
+    let tls = connector(ca, &kiosk.identity)?;
     let site = Site::parse(&site_file(fleet, kiosk)).map_err(|error| Error::Other(error.to_string()))?;
     let (orders, inbox) = mpsc::channel(64);
     let (fleet, kiosk, counts) = (fleet.clone(), kiosk.clone(), Arc::clone(counts));
@@ -162,6 +162,24 @@ fn site_file(fleet: &Fleet, kiosk: &Simulated) -> String {
         list(fleet.keys.iter().map(ToString::to_string).collect()),
         fleet.two_signatures,
     )
+}
+
+/// TLS with a client's certificate, to servers of an authority.
+pub(crate) fn connector(ca: &Path, identity: &ClientIdentity) -> Result<TlsConnector> {
+    Ok(TlsConnector::from(Arc::new(tls(ca, identity)?)))
+}
+
+/// Lets MQTT run over such a connection.
+pub(crate) fn over(options: &mut MqttOptions, host: String, tls: TlsConnector) {
+    options.set_socket_connector(move |address, _| {
+        let (host, tls) = (host.clone(), tls.clone());
+        async move {
+            let name = ServerName::try_from(host).map_err(io::Error::other)?;
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            tls.connect(name, stream).await
+        }
+    });
 }
 
 fn tls(ca: &Path, identity: &ClientIdentity) -> Result<ClientConfig> {
@@ -205,16 +223,7 @@ impl Kiosk {
         options.set_max_packet_size(Some(MAX_PACKET_BYTES)).set_connect_timeout(Duration::from_secs(30));
         let gone = Topic::Presence(own.id.clone()).to_string();
         options.set_last_will(LastWill::new(gone, presence(&fleet, false), QoS::AtLeastOnce, true, None));
-        let (host, tls) = (fleet.host.clone(), tls.clone());
-        options.set_socket_connector(move |address, _| {
-            let (host, tls) = (host.clone(), tls.clone());
-            async move {
-                let name = ServerName::try_from(host).map_err(io::Error::other)?;
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                tls.connect(name, stream).await
-            }
-        });
+        over(&mut options, fleet.host.clone(), tls.clone());
         let (client, events) = AsyncClient::builder(options).capacity(64).build();
         let started = Instant::now();
         let now = Now { monotonic: Duration::ZERO, wall: wall() };
