@@ -6,9 +6,13 @@ use kiosk_harness::{
     fleet::{self, Fleet},
     scene,
     wait::until,
-    world::scenario,
+    world::{Host, scenario},
 };
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// The numbers of all events that have come.
 fn sequences(fleet: &Fleet) -> BTreeSet<u64> {
@@ -66,6 +70,29 @@ fn no_event_is_lost_while_broker_and_kiosk_stop_and_start() {
         let ends = fleet.said("event").iter().filter(|event| event["kind"] == "call-ended").count();
         println!("measured: {seen} events, none missing");
         assert!(ends >= 28, "{ends} calls ended");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_cable_that_is_pulled_is_noticed_at_both_ends_and_what_happened_meanwhile_is_told() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        let begin = Instant::now();
+        world.cut(Host::Kiosk)?;
+        fleet.kiosk.process().wait_log("no connection to the broker", Duration::from_secs(30))?;
+        let noticed = begin.elapsed();
+        fleet.wait_presence(false)?;
+        println!("measured: noticed after {noticed:.1?} by the kiosk, {:.1?} by the broker", begin.elapsed());
+        // Twice the keepalive of 5 s, and not the minutes that TCP alone takes.
+        assert!(noticed < Duration::from_secs(15), "{noticed:?}");
+        call(&fleet)?;
+        world.restore(Host::Kiosk)?;
+        until(BACK, "the call's end", || {
+            Ok(fleet.said("event").iter().any(|event| event["kind"] == "call-ended").then_some(()))
+        })?;
+        fleet.wait_presence(true)?;
         Ok(())
     });
 }

@@ -131,3 +131,34 @@ fn a_push_that_needs_a_restart_is_tried_by_the_daemon_that_started_with_it() {
         Ok(())
     });
 }
+
+#[test]
+fn with_the_broker_gone_for_the_whole_trial_the_kiosk_decides_alone_and_tells_later() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let config = scene::kiosk_config(&janus)?;
+        let mut fleet = Fleet::start_with(world, fleet::broker(world)?, config, |config| {
+            config.with("fleet", "trial_deadline_s", 5)
+        })?;
+        let before = fleet.wait_reported("a report", |reported| reported["effective"].is_string())?;
+        // A trial that can't end at once, and in it the broker goes.
+        fleet.push(&desired(1, json!({"janus": {"url": "wss://10.77.1.2:9999/"}})))?;
+        fleet.wait_phase(1, "trial")?;
+        fleet.broker.stop()?;
+        fleet.kiosk.process().wait_log("phase: RolledBack", TRIAL)?;
+        fleet.broker.restart()?;
+        let why = taken_back(&mut fleet, 1, &before)?;
+        assert!(
+            why.contains("the media server was not reached") && why.contains("the broker was not reached"),
+            "{why}"
+        );
+
+        // What is pushed while the kiosk is away is there when it comes back.
+        world.cut(kiosk_harness::world::Host::Kiosk)?;
+        fleet.wait_presence(false)?;
+        fleet.push(&desired(2, json!({"camera": {"width": 640, "height": 360}})))?;
+        world.restore(kiosk_harness::world::Host::Kiosk)?;
+        fleet.wait_phase_for(Duration::from_secs(60), 2, "confirmed")?;
+        Ok(())
+    });
+}
