@@ -85,7 +85,8 @@ impl World {
     fn new(plan: Plan) -> Self {
         let rollout = Rollout::new(plan);
         let stored = serde_json::to_string(&rollout).unwrap();
-        let (fails, silent): (fn(usize, usize) -> bool, fn(usize) -> bool) = (|_, _| false, |_| false);
+        let fails: fn(usize, usize) -> bool = |_, _| false;
+        let silent: fn(usize) -> bool = |_| false;
         Self { rollout, stored, published: Vec::new(), outcome: None, fails, silent, crash_at: None, effects: 0 }
     }
 
