@@ -111,7 +111,7 @@ pub enum DialError {
         reason: String,
     },
     /// Our own certificate or key could not be loaded.
-    #[error("{}: {reason}; this file is the kiosk's own certificate or key, as PEM, and must be readable", path.display())]
+    #[error("{}: {reason}; this file must be the kiosk's own certificate or key, as PEM, and readable", path.display())]
     Identity {
         /// Which file.
         path: PathBuf,

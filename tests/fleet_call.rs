@@ -3,7 +3,7 @@
 
 use flate2::read::GzDecoder;
 use kiosk_harness::{
-    Error, Result,
+    Error,
     agent::{Browser, BrowserOptions, Part},
     fleet::{self, Fleet, command, desired},
     janus::ROOM,

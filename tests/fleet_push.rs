@@ -1,7 +1,6 @@
-//! A signed push takes effect in the running kiosk, once it has proved itself; everything else is refused, with the reason.
+//! A signed push takes effect in the running kiosk once it has proved itself, and is in force after a restart.
 
 use kiosk_harness::{
-    Result,
     fleet::{self, Fleet, desired, layer},
     scene::{self, SETUP},
     world::scenario,

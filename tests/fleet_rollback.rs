@@ -1,5 +1,5 @@
-//! A pushed configuration that cuts the kiosk off, from the broker, from the server or from its camera, takes itself back,
-//! and is remembered.
+//! A pushed configuration that cuts the kiosk off, from the broker, from the server or from its camera, takes itself
+//! back, and is remembered.
 
 use kiosk_harness::{
     Result,

@@ -90,7 +90,7 @@ pub async fn journal(minutes: u16) -> Result<Vec<String>, String> {
     timeout(JOURNAL, read).await.map_err(|_| format!("journalctl did not end within {} s", JOURNAL.as_secs()))?
 }
 
-/// A line without the field that names an agent. journalctl shows no fields; a daemon without a journal writes them all.
+/// A line without the field that names an agent. journalctl shows no fields; a daemon without a journal writes all.
 fn without_names(line: &str) -> String {
     line.split("AGENT=").next().unwrap_or_default().to_owned()
 }

@@ -139,8 +139,8 @@ fn now(synchronised: bool) -> Now {
     Now { monotonic, wall: synchronised.then(crate::host::clock::unix_seconds) }
 }
 
-/// Reads what was stored, and decides which configuration the daemon starts with. Without a `[fleet]` section in the site
-/// file there is nothing to do.
+/// Reads what was stored, and decides which configuration the daemon starts with. Without a `[fleet]` section in the
+/// site file there is nothing to do.
 pub fn boot(site: Site) -> Option<(Boot, watch::Receiver<FleetView>)> {
     let fleet = site.config().fleet.as_ref()?;
     let state_dir = fleet.state_dir.clone();

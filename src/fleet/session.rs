@@ -1,8 +1,8 @@
 //! What the MQTT client asks to be told about the session that the broker has kept for the kiosk.
 //!
-//! The client takes up a session of the broker only with its own half of it. Ours is empty at each connection: what the
-//! broker has not acknowledged is in the outbox and is published anew, and what the kiosk has not acknowledged the broker
-//! sends again.
+//! The client takes up a session of the broker only with its own half of it. Ours is empty at each connection: what
+//! the broker has not acknowledged is in the outbox and is published anew, and what the kiosk has not acknowledged the
+//! broker sends again.
 
 use std::pin::Pin;
 

@@ -1,7 +1,8 @@
 //! What must survive a power cut: small files with a checksum, written whole, the one before kept.
 //!
-//! A file is written under another name, synced, and takes the place of the old one, which keeps a name of its own; then
-//! the folder is synced. So at every moment one whole file is there. What can't be stored is an error and never silent.
+//! A file is written under another name, synced, and takes the place of the old one, which keeps a name of its own;
+//! then the folder is synced. So at every moment one whole file is there. What can't be stored is an error and never
+//! silent.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -40,8 +41,8 @@ pub enum StoreError {
 pub struct Loaded {
     /// The newest content that is whole.
     pub content: Option<Vec<u8>>,
-    /// What is wrong with files that are not whole, for the log and the fleet. When this is not empty, the content is not
-    /// the newest that was stored.
+    /// What is wrong with files that are not whole, for the log and the fleet. When this is not empty, the content is
+    /// not the newest that was stored.
     pub damage: Vec<String>,
 }
 

@@ -21,8 +21,8 @@ fn stderr_is_journal() -> bool {
 pub struct Verbosity(reload::Handle<EnvFilter, Registry>);
 
 impl Verbosity {
-    /// The daemon's own lines from this level on; with `None`, as at the start. What libraries write does not change: at
-    /// their finest levels some of them write down whole messages, with the secrets in them.
+    /// The daemon's own lines from this level on; with `None`, as at the start. What libraries write does not change:
+    /// at their finest levels some of them write down whole messages, with the secrets in them.
     ///
     /// # Errors
     /// When the level is no word of a filter, or logging has ended.
