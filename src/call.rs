@@ -81,6 +81,7 @@ pub struct Engine {
     figures: CallFigures,
     sampler: Sampler,
     ended: Vec<oneshot::Sender<()>>,
+    ended_for: Option<&'static str>,
     view: watch::Sender<Arc<View>>,
 }
 
@@ -140,6 +141,7 @@ impl Engine {
             figures: CallFigures::default(),
             sampler: Sampler::default(),
             ended: Vec::new(),
+            ended_for: None,
             view,
         };
         (engine, seen)
@@ -297,6 +299,7 @@ impl Engine {
                 self.figures.sockets = self.audit.figures();
                 self.show();
                 self.close_all().await;
+                self.ended_for = Some(reason);
                 info!(reason, "the call has ended");
                 return Some(Event::Stopped);
             }
@@ -460,7 +463,8 @@ fn log(note: &Note) {
         Note::Violation(evidence) => error!(FAULT = "tcp-only-violation", "{evidence}; the call is ended"),
         Note::Claimed => info!("signalling is back; the media went on"),
         Note::Restart(delay) => info!(delay_ms = delay.as_millis(), "starting over"),
-        Note::AgentCame(feed, name) => info!(feed = feed.0, "{name} publishes"),
+        // The name is a field of its own: an excerpt of the journal that leaves the kiosk has no names in it.
+        Note::AgentCame(feed, name) => info!(feed = feed.0, AGENT = %name, "an agent publishes"),
         Note::AgentLeft(feed) => info!(feed = feed.0, "the agent left"),
         Note::Filtered(count) => {
             info!(count, "candidates of the server that are not passive TCP in the range were left out")

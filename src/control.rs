@@ -11,6 +11,7 @@ use zbus::{Connection, DBusError, interface};
 
 use crate::call::View;
 use crate::events::{Events, News};
+use crate::fleet::{FleetView, Handle};
 
 const NAME: &str = "org.branchkiosk.Kiosk1";
 const PATH: &str = "/org/branchkiosk/Kiosk1";
@@ -33,6 +34,16 @@ pub enum ControlError {
 struct Control {
     events: Events,
     view: watch::Receiver<Arc<View>>,
+    fleet: Fleet,
+}
+
+/// What D-Bus knows of the fleet's part.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    /// What is shown of it.
+    pub view: watch::Receiver<FleetView>,
+    /// The way to it, as soon as it runs.
+    pub handle: watch::Receiver<Option<Handle>>,
 }
 
 impl Control {
@@ -45,6 +56,10 @@ impl Control {
 impl Control {
     /// Starts a call; returns its identifier.
     async fn start_call(&self) -> Result<String, ControlError> {
+        let fleet = self.fleet.handle.borrow().clone();
+        if let Some(fleet) = fleet {
+            fleet.call_starts().await;
+        }
         let (reply, answer) = oneshot::channel();
         self.events.send(News::Start(reply)).await;
         match answer.await {
@@ -88,6 +103,19 @@ impl Control {
         serde_json::to_string(&self.view().figures).unwrap_or_default()
     }
 
+    /// How the kiosk stands to its fleet: `none`, `offline`, `online`, or `trial` while a pushed configuration proves
+    /// itself.
+    #[zbus(property)]
+    fn fleet_state(&self) -> String {
+        self.fleet.view.borrow().state.as_str().to_owned()
+    }
+
+    /// Whether somebody far away wants to know which machine this is: the screen then shows it.
+    #[zbus(property)]
+    fn identify(&self) -> bool {
+        self.fleet.view.borrow().identify
+    }
+
     /// Version of the daemon.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> String {
@@ -99,15 +127,22 @@ impl Control {
 ///
 /// # Errors
 /// When the bus is not there, or does not let the daemon have its name.
-pub async fn serve(bus: &Bus, events: Events, view: watch::Receiver<Arc<View>>) -> zbus::Result<Connection> {
+pub async fn serve(
+    bus: &Bus,
+    events: Events,
+    view: watch::Receiver<Arc<View>>,
+    fleet: Fleet,
+) -> zbus::Result<Connection> {
     let builder = match bus {
         Bus::System => Builder::system(),
         Bus::Session => Builder::session(),
         Bus::Address(address) => Builder::address(address.as_str()),
     };
-    let control = Control { events, view: view.clone() };
+    let shown = fleet.view.clone();
+    let control = Control { events, view: view.clone(), fleet };
     let connection = builder.serve_at(PATH, control).name(NAME).build().await?;
     tokio::spawn(announce(connection.clone(), view));
+    tokio::spawn(announce_fleet(connection.clone(), shown));
     Ok(connection)
 }
 
@@ -126,6 +161,25 @@ async fn announce(connection: Connection, mut view: watch::Receiver<Arc<View>>) 
         }
         if now.faults != shown.faults {
             object.faults_changed(emitter).await?;
+        }
+        drop(object);
+        shown = now;
+    }
+    Ok(())
+}
+
+/// The same for the fleet's part.
+async fn announce_fleet(connection: Connection, mut view: watch::Receiver<FleetView>) -> zbus::Result<()> {
+    let control = connection.object_server().interface::<_, Control>(PATH).await?;
+    let mut shown = FleetView::default();
+    while view.changed().await.is_ok() {
+        let now = *view.borrow_and_update();
+        let (object, emitter) = (control.get().await, control.signal_emitter());
+        if now.state != shown.state {
+            object.fleet_state_changed(emitter).await?;
+        }
+        if now.identify != shown.identify {
+            object.identify_changed(emitter).await?;
         }
         drop(object);
         shown = now;

@@ -17,13 +17,14 @@ use hickory_resolver::config::{ConnectionConfig, ProtocolConfig, ResolverConfig}
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{TokioResolver, system_conf};
 use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, interval_at, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use tracing::debug;
 
@@ -40,17 +41,54 @@ const TRY_AGAIN: Duration = Duration::from_millis(400);
 const TRIES: usize = 5;
 
 /// A connected stream, encrypted or, on loopback alone, plain.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
+
+/// What a server is called in messages, and the keys of `kiosk.toml` that say where it is and whom to trust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    /// Which server.
+    pub server: &'static str,
+    /// Where it is.
+    pub address: &'static str,
+    /// Who may have signed its certificate.
+    pub ca: &'static str,
+}
+
+/// The server of the call.
+pub const JANUS: Keys = Keys { server: "Janus", address: "janus.url", ca: "janus.ca_file" };
+/// The broker of the fleet.
+pub const BROKER: Keys = Keys { server: "the broker", address: "fleet.broker", ca: "fleet.ca_file" };
+
+/// Where to, and as whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Server<'a> {
+    /// Name or address.
+    pub host: &'a str,
+    /// Port.
+    pub port: u16,
+    /// Whether the connection is encrypted; only on loopback it may not be.
+    pub tls: bool,
+    /// PEM file with the certificates that may have signed the server's; without it, those of the system.
+    pub ca_file: Option<&'a Path>,
+    /// PEM files with the certificate and the key that we show, if the server wants to know who we are.
+    pub identity: Option<(&'a Path, &'a Path)>,
+    /// What was sent and not acknowledged for this long ends the connection (`TCP_USER_TIMEOUT`).
+    pub user_timeout: Option<Duration>,
+    /// For messages.
+    pub keys: Keys,
+}
 
 /// Why a server could not be reached.
 #[derive(Debug, Error)]
 pub enum DialError {
     /// The name has no address.
     #[error(
-        "no address for {host}: {reason}; compare janus.url with the DNS servers in /etc/resolv.conf, which must answer over TCP"
+        "no address for {host}: {reason}; compare {setting} with the DNS servers in /etc/resolv.conf, which must answer over TCP"
     )]
     Resolve {
+        /// The key that names the host.
+        setting: &'static str,
         /// The name.
         host: String,
         /// What the resolver says.
@@ -79,9 +117,19 @@ pub enum DialError {
         reason: String,
     },
     /// The trusted certificates could not be loaded.
-    #[error("{}: {reason}; janus.ca_file must hold the PEM certificates that signed the server's", path.display())]
+    #[error("{}: {reason}; {setting} must hold the PEM certificates that signed the server's", path.display())]
     Trust {
+        /// The key that names the file.
+        setting: &'static str,
         /// The file, or a word for the system's store.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Our own certificate or key could not be loaded.
+    #[error("{}: {reason}; this file must be the kiosk's own certificate or key, as PEM, and readable", path.display())]
+    Identity {
+        /// Which file.
         path: PathBuf,
         /// What is wrong.
         reason: String,
@@ -93,30 +141,32 @@ impl DialError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Resolve { .. } | Self::Connect { .. } => "server-unreachable",
-            Self::Tls { .. } | Self::Trust { .. } => "server-certificate",
+            Self::Tls { .. } | Self::Trust { .. } | Self::Identity { .. } => "server-certificate",
         }
     }
 }
 
-/// Connects to a server, encrypted when `tls` says so.
+/// Connects to a server.
 ///
 /// # Errors
 /// Naming the host, the address that was tried and what to do.
-pub async fn connect(host: &str, port: u16, tls: bool, ca_file: Option<&Path>) -> Result<Box<dyn Stream>, DialError> {
+pub async fn connect(server: &Server<'_>) -> Result<Box<dyn Stream>, DialError> {
+    let host = server.host.to_owned();
     let mut last = None;
-    for ip in resolve(host).await? {
-        let address = SocketAddr::new(ip, port);
-        match tcp(address).await {
-            Ok(stream) if tls => return encrypt(stream, host, address, ca_file).await,
+    for ip in resolve(server).await? {
+        let address = SocketAddr::new(ip, server.port);
+        match tcp(address, server.user_timeout).await {
+            Ok(stream) if server.tls => return encrypt(stream, server, address).await,
             Ok(stream) => return Ok(Box::new(stream)),
-            Err(source) => last = Some(DialError::Connect { host: host.to_owned(), address, source }),
+            Err(source) => last = Some(DialError::Connect { host: host.clone(), address, source }),
         }
     }
-    Err(last.unwrap_or_else(|| DialError::Resolve { host: host.to_owned(), reason: "no records".to_owned() }))
+    let setting = server.keys.address;
+    Err(last.unwrap_or_else(|| DialError::Resolve { setting, host, reason: "no records".to_owned() }))
 }
 
 /// Dials until somebody answers: yes or no.
-async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+async fn tcp(address: SocketAddr, user_timeout: Option<Duration>) -> io::Result<TcpStream> {
     let mut tries = VecDeque::from([Box::pin(TcpStream::connect(address))]);
     let mut again = interval_at(Instant::now() + TRY_AGAIN, TRY_AGAIN);
     let give_up = sleep(TCP_TIMEOUT);
@@ -134,6 +184,10 @@ async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
                 let stream = answer?;
                 stream.set_nodelay(true)?;
                 send_again_soon(stream.as_fd());
+                if let Some(limit) = user_timeout {
+                    let milliseconds = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+                    setsockopt(&stream, sockopt::TcpUserTimeout, &milliseconds)?;
+                }
                 return Ok(stream);
             }
             _ = again.tick() => {
@@ -172,11 +226,13 @@ fn send_again_soon(socket: BorrowedFd<'_>) {
 ///
 /// # Errors
 /// When there is none.
-pub async fn resolve(host: &str) -> Result<Vec<IpAddr>, DialError> {
+pub async fn resolve(server: &Server<'_>) -> Result<Vec<IpAddr>, DialError> {
+    let host = server.host;
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
     }
-    let failed = |reason: String| DialError::Resolve { host: host.to_owned(), reason };
+    let setting = server.keys.address;
+    let failed = |reason: String| DialError::Resolve { setting, host: host.to_owned(), reason };
     let found = resolver().map_err(failed)?.lookup_ip(host).await.map_err(|error| failed(error.to_string()))?;
     Ok(found.iter().collect())
 }
@@ -196,44 +252,41 @@ fn resolver() -> Result<TokioResolver, String> {
     builder.build().map_err(|error| error.to_string())
 }
 
-async fn encrypt(
-    stream: TcpStream,
-    host: &str,
-    address: SocketAddr,
-    ca_file: Option<&Path>,
-) -> Result<Box<dyn Stream>, DialError> {
-    let failed = |reason: String| DialError::Tls { host: host.to_owned(), address, reason };
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(error.to_string()))?;
-    let connector = TlsConnector::from(Arc::new(client_config(ca_file)?));
+async fn encrypt(stream: TcpStream, server: &Server<'_>, address: SocketAddr) -> Result<Box<dyn Stream>, DialError> {
+    let failed = |reason: String| DialError::Tls { host: server.host.to_owned(), address, reason };
+    let name = ServerName::try_from(server.host.to_owned()).map_err(|error| failed(error.to_string()))?;
+    let connector = TlsConnector::from(Arc::new(client_config(server)?));
     match timeout(TLS_TIMEOUT, connector.connect(name, stream)).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
-        Ok(Err(error)) => Err(failed(format!("{error}; {}", tls_remedy(&error)))),
+        Ok(Err(error)) => Err(failed(format!("{error}; {}", tls_remedy(&error, server.keys)))),
         Err(_) => Err(failed(format!("no TLS answer in {} s; is this a TLS port?", TLS_TIMEOUT.as_secs()))),
     }
 }
 
-fn tls_remedy(error: &io::Error) -> &'static str {
+fn tls_remedy(error: &io::Error, keys: Keys) -> String {
     use rustls::CertificateError as C;
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(certificate)) => match certificate {
-            C::Expired | C::ExpiredContext { .. } => "renew the server's certificate, or set the kiosk's clock",
-            C::NotValidYet | C::NotValidYetContext { .. } => "set the kiosk's clock",
+            C::Expired | C::ExpiredContext { .. } => "renew the server's certificate, or set the kiosk's clock".into(),
+            C::NotValidYet | C::NotValidYetContext { .. } => "set the kiosk's clock".into(),
             // A bad signature: an authority of the same name, with another key.
-            C::UnknownIssuer | C::BadSignature => "janus.ca_file must hold the CA that signed the server's certificate",
-            C::NotValidForName | C::NotValidForNameContext { .. } => {
-                "the server's certificate is for another name: compare it with janus.url"
+            C::UnknownIssuer | C::BadSignature => {
+                format!("{} must hold the CA that signed the server's certificate", keys.ca)
             }
-            _ => "renew the server's certificate",
+            C::NotValidForName | C::NotValidForNameContext { .. } => {
+                format!("the server's certificate is for another name: compare it with {}", keys.address)
+            }
+            _ => "renew the server's certificate".into(),
         },
-        _ => "is this the TLS port of Janus?",
+        _ => format!("is this the TLS port of {}?", keys.server),
     }
 }
 
-fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
-    let path = ca_file.unwrap_or(Path::new("the system's certificate store"));
-    let failed = |reason: String| DialError::Trust { path: path.to_owned(), reason };
+fn client_config(server: &Server<'_>) -> Result<ClientConfig, DialError> {
+    let path = server.ca_file.unwrap_or(Path::new("the system's certificate store"));
+    let failed = |reason: String| DialError::Trust { setting: server.keys.ca, path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
-    if let Some(file) = ca_file {
+    if let Some(file) = server.ca_file {
         for certificate in CertificateDer::pem_file_iter(file).map_err(|error| failed(error.to_string()))? {
             let certificate = certificate.map_err(|error| failed(error.to_string()))?;
             roots.add(certificate).map_err(|error| failed(error.to_string()))?;
@@ -247,8 +300,15 @@ fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, DialError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| failed(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+        .map_err(|error| failed(error.to_string()))?
+        .with_root_certificates(roots);
+    let Some((certificate, key)) = server.identity else { return Ok(builder.with_no_client_auth()) };
+    let unusable = |path: &Path, reason: String| DialError::Identity { path: path.to_owned(), reason };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unusable(certificate, error.to_string()))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, error.to_string()))?;
+    builder.with_client_auth_cert(chain, private).map_err(|error| unusable(certificate, error.to_string()))
 }
 
 /// Connects to an address of the media server, from the local address `from` if it is of the same family.

@@ -9,12 +9,14 @@ mod daemon;
 mod dial;
 mod doctor;
 mod events;
+mod fleet;
 mod host;
 mod janus;
 mod list;
 mod media;
 mod tcp_only;
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -53,9 +55,21 @@ enum Command {
     },
 }
 
+/// Becomes the same program with the same arguments; returns only when that fails.
+fn again() -> std::io::Error {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| "kioskd".into());
+    std::process::Command::new("/proc/self/exe").arg0(name).args(arguments).exec()
+}
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Run { config } => daemon::run(&config),
+        Command::Run { config } => match daemon::run(&config) {
+            Ok(daemon::End::Stopped) => Ok(()),
+            // In the same process: systemd and whoever else started it notice nothing.
+            Ok(daemon::End::Restart) => Err(anyhow::Error::from(again()).context("the daemon could not start again")),
+            Err(error) => Err(error),
+        },
         Command::Doctor(arguments) => return finish(doctor::run(&arguments)),
         Command::CheckConfig { file } => match config::load(&file) {
             Ok(_) => {

@@ -26,7 +26,7 @@ fn the_kiosk_waits_for_an_agent_who_left_and_keeps_its_connection() {
         }
         let log = scene.kiosk.process().log_text();
         let count = |text: &str| log.matches(text).count();
-        assert_eq!((count("agent/agent publishes"), count("the agent left")), (3, 2));
+        assert_eq!((count("AGENT=agent/agent"), count("the agent left")), (3, 2));
         scene.kiosk.end_call()?;
         scene.kiosk.wait_state("idle", Duration::from_secs(5))
     });

@@ -66,7 +66,7 @@ fn a_second_agent_is_refused_and_the_call_goes_on() {
         assert_eq!(connections(&kiosk, &first)?, during);
         assert!(second.events("joined").is_empty(), "the second agent published");
         let log = kiosk.process().log_text();
-        assert!(log.contains("agent/first publishes") && !log.contains("agent/second"), "{log}");
+        assert!(log.contains("AGENT=agent/first") && !log.contains("agent/second"), "{log}");
         assert_eq!(kiosk.faults()?, []);
 
         // The one who was refused is next.

@@ -2,9 +2,20 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod ca;
 mod call;
 mod check;
+mod command;
+mod config;
+mod events;
+mod files;
+mod fleet;
+mod key;
+mod output;
+mod profile;
 mod server;
+mod session;
+mod shell;
 mod site;
 mod token;
 
@@ -26,19 +37,63 @@ enum Command {
     /// Start, end and watch the call of the kiosk on this machine.
     #[command(subcommand)]
     Call(call::CallCommand),
+    /// A small certification authority for a trial.
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
+    /// The keys that admins sign with.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// What kiosks are configured with.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Which kiosks there are, and how they are.
+    #[command(subcommand)]
+    Fleet(fleet::FleetCommand),
+    /// Let kiosks do something, once.
+    Run(command::Run),
+    /// What happens on the kiosks.
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    /// Print the completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages.
+    Man {
+        /// The folder; it must exist.
+        dir: std::path::PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
+    let success = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
     let outcome = match Arguments::parse().command {
         Command::Server(command) => server::run(command),
-        Command::Call(command) => call::run(command).map(|()| ExitCode::SUCCESS),
+        Command::Call(command) => success(call::run(command)),
+        Command::Ca(command) => success(ca::run(command)),
+        Command::Key(command) => success(key::run(command)),
+        Command::Config(command) => config::run(command),
+        Command::Fleet(command) => success(fleet::run(command)),
+        Command::Run(command) => command::run(command),
+        Command::Events(command) => success(events::run(command)),
+        Command::Completions { shell } => success(shell::completions::<Arguments>(shell)),
+        Command::Man { dir } => success(shell::man::<Arguments>(&dir)),
     };
-    match outcome {
-        Ok(code) => code,
-        // Each error names its cause itself.
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+    // Each error names its cause itself.
+    outcome.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_fit_together() {
+        Arguments::command().debug_assert();
     }
 }

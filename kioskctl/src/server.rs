@@ -1,22 +1,23 @@
 //! `kioskctl server`: reads the files of a site, writes what `site` and `token` make of them.
 
-use crate::site::{Material, RenderError, Site, SiteError, check_secret, render};
+use crate::files::{FileError, check_pem, read, read_secret, write};
+use crate::site::{BrokerSite, BrokerSiteError, Material, RenderError, Site, SiteError, check_secret, render};
 use crate::token::{Grant, GrantError, Kind, parse_duration};
-use std::fs::{File, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[derive(clap::Subcommand)]
 pub enum ServerCommand {
-    /// Write the configuration of Janus from what the site sets.
+    /// Write the configuration of a server from what the site sets.
     Render {
-        /// The site file; config/janus/site.example.toml shows every key.
+        /// Which server.
+        #[arg(long, value_enum, default_value_t = Server::Janus)]
+        server: Server,
+        /// The site file; config/janus/site.example.toml and config/mosquitto/site.example.toml show every key.
         #[arg(long)]
         site: PathBuf,
-        /// Janus's configuration folder, /etc/janus on Debian. It must exist.
+        /// The server's configuration folder, /etc/janus or /etc/mosquitto on Debian. It must exist.
         #[arg(long)]
         out: PathBuf,
     },
@@ -46,21 +47,26 @@ pub enum ServerCommand {
     },
 }
 
+/// What is configured.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Server {
+    /// The video server.
+    Janus,
+    /// The broker of the fleet.
+    Mosquitto,
+}
+
 /// Why a command of `kioskctl server` did nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{} can be read by every user of this machine; close it with chmod 600", .0.display())]
-    Open(PathBuf),
-    #[error("{} holds no {what} in PEM form", path.display())]
-    NotPem { path: PathBuf, what: &'static str },
-    #[error("cannot write {}: {source}", path.display())]
-    Write { path: PathBuf, source: io::Error },
-    #[error("{} is not a folder; create it first, or name Janus's configuration folder", .0.display())]
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{} is not a folder; create it first, or name the server's configuration folder", .0.display())]
     NoFolder(PathBuf),
     #[error("{}: {source}", path.display())]
     Site { path: PathBuf, source: SiteError },
+    #[error("{}: {source}", path.display())]
+    BrokerSite { path: PathBuf, source: BrokerSiteError },
     #[error(transparent)]
     Render(#[from] RenderError),
     #[error(transparent)]
@@ -71,7 +77,8 @@ pub enum ServerError {
 
 pub fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
     match command {
-        ServerCommand::Render { site, out } => render_site(&site, &out)?,
+        ServerCommand::Render { server: Server::Janus, site, out } => render_janus(&site, &out)?,
+        ServerCommand::Render { server: Server::Mosquitto, site, out } => render_mosquitto(&site, &out)?,
         ServerCommand::Token { secret_file, kind, room, valid_for, json, out } => {
             let grant = Grant::new(kind, room, valid_for).map_err(ServerError::from)?;
             sign(&secret_file, &grant, json, out.as_deref())?;
@@ -81,7 +88,7 @@ pub fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn render_site(path: &Path, out: &Path) -> Result<(), ServerError> {
+fn render_janus(path: &Path, out: &Path) -> Result<(), ServerError> {
     let text = read(path)?;
     let site = Site::parse(&text).map_err(|source| ServerError::Site { path: path.to_owned(), source })?;
     let pins =
@@ -103,6 +110,24 @@ fn render_site(path: &Path, out: &Path) -> Result<(), ServerError> {
     Ok(())
 }
 
+fn render_mosquitto(path: &Path, out: &Path) -> Result<(), ServerError> {
+    let failed = |source| ServerError::BrokerSite { path: path.to_owned(), source };
+    let site = BrokerSite::parse(&read(path)?).map_err(failed)?;
+    let [ca, certificate, key] = site.tls_files();
+    check_pem(ca, "CERTIFICATE", "certificate")?;
+    check_pem(certificate, "CERTIFICATE", "certificate")?;
+    check_pem(key, "PRIVATE KEY", "private key")?;
+    let absolute = out.canonicalize().ok().filter(|folder| folder.is_dir());
+    let out = absolute.ok_or_else(|| ServerError::NoFolder(out.to_owned()))?;
+    for (name, content) in site.render(&out).map_err(failed)? {
+        let file = out.join(name);
+        // The broker reads the list of rights again at SIGHUP, as its own user.
+        write(&file, &content, 0o644)?;
+        println!("{}", file.display());
+    }
+    Ok(())
+}
+
 fn sign(secret_file: &Path, grant: &Grant, json: bool, out: Option<&Path>) -> Result<(), ServerError> {
     let secret = read_secret(secret_file)?;
     check_secret("--secret-file", &secret)?;
@@ -118,41 +143,4 @@ fn sign(secret_file: &Path, grant: &Grant, json: bool, out: Option<&Path>) -> Re
         println!("token       {}\nroom-token  {}", tokens.token, tokens.room_token);
     }
     Ok(())
-}
-
-pub fn read(path: &Path) -> Result<String, ServerError> {
-    std::fs::read_to_string(path).map_err(|source| ServerError::Read { path: path.to_owned(), source })
-}
-
-/// One line from a file that not everyone can read.
-fn read_secret(path: &Path) -> Result<String, ServerError> {
-    let failed = |source| ServerError::Read { path: path.to_owned(), source };
-    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & 0o004 != 0 {
-        return Err(ServerError::Open(path.to_owned()));
-    }
-    let text = read(path)?;
-    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
-}
-
-fn check_pem(path: &Path, label: &str, what: &'static str) -> Result<(), ServerError> {
-    let has_label = |line: &str| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{label}-----"));
-    if read(path)?.lines().any(has_label) {
-        return Ok(());
-    }
-    Err(ServerError::NotPem { path: path.to_owned(), what })
-}
-
-/// Replaces a file as a whole: whoever reads it sees the old content or the new one, also after a power cut.
-pub fn write(path: &Path, content: &str, mode: u32) -> Result<(), ServerError> {
-    let attempt = || -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".kioskctl-").tempfile_in(folder)?;
-        file.write_all(content.as_bytes())?;
-        file.as_file().set_permissions(Permissions::from_mode(mode))?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
-    };
-    attempt().map_err(|source| ServerError::Write { path: path.to_owned(), source })
 }

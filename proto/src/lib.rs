@@ -12,6 +12,7 @@ pub mod check;
 pub mod config;
 pub mod encoder;
 pub mod figures;
+pub mod fleet;
 pub mod gate;
 pub mod ice;
 pub mod janus;

@@ -16,6 +16,8 @@ pub struct View {
     pub faults: Vec<(String, String)>,
     /// Its figures; those of the last call while there is none.
     pub figures: CallFigures,
+    /// Why the last call ended.
+    pub ended: Option<&'static str>,
 }
 
 impl Engine {
@@ -26,6 +28,7 @@ impl Engine {
             call_id: self.call.call_id().to_owned(),
             faults: self.call.faults().iter().map(|(code, text)| ((*code).to_owned(), text.clone())).collect(),
             figures: self.figures.clone(),
+            ended: self.ended_for,
         };
         self.view.send_if_modified(|shown| {
             let changed = **shown != view;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use kiosk_proto::config::{self, Config, ConfigErrors, SecretFile};
+use kiosk_proto::config::{Config, ConfigErrors, SecretFile, Site};
 use kiosk_proto::secret::Secret;
 use thiserror::Error;
 
@@ -55,9 +55,17 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<String> {
 /// # Errors
 /// With every error in the file, not only the first.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
+    load_site(path).map(|site| site.config().clone())
+}
+
+/// The same, as the file over which layers of the fleet are merged.
+///
+/// # Errors
+/// With every error in the file, not only the first.
+pub fn load_site(path: &Path) -> Result<Site, LoadError> {
     let text = read_bounded(path, MAX_CONFIG_BYTES)
         .map_err(|reason| LoadError::Unreadable { path: path.to_owned(), reason })?;
-    config::parse(&text).map_err(|errors| LoadError::Invalid(errors.in_file(path.display().to_string())))
+    Site::parse(&text).map_err(|errors| LoadError::Invalid(errors.in_file(path.display().to_string())))
 }
 
 /// Reads a secret, without the line's end.

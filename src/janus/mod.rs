@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message as Frame};
 use tracing::{debug, warn};
 
-use crate::dial::{self, Stream};
+use crate::dial::{self, Server, Stream};
 use crate::events::{Events, News};
 
 /// Texts that wait to be sent: a set-up sends about 20.
@@ -84,15 +84,27 @@ impl Sender {
     }
 }
 
+/// Where Janus is, for the connector.
+pub fn server(config: &Janus) -> Server<'_> {
+    let url = &config.url;
+    Server {
+        host: url.host(),
+        port: url.port(),
+        tls: url.is_tls(),
+        ca_file: config.ca_file.as_deref(),
+        identity: None,
+        user_timeout: None,
+        keys: dial::JANUS,
+    }
+}
+
 /// Opens the WebSocket.
 ///
 /// # Errors
 /// Why not, and what to do.
 pub async fn handshake(config: &Janus) -> Result<WebSocketStream<Box<dyn Stream>>, Fault> {
     let url = &config.url;
-    let stream = dial::connect(url.host(), url.port(), url.is_tls(), config.ca_file.as_deref())
-        .await
-        .map_err(|error| Fault::new(error.code(), error.to_string()))?;
+    let stream = dial::connect(&server(config)).await.map_err(|error| Fault::new(error.code(), error.to_string()))?;
     let failed = |error: WsError| {
         let remedy = "is janus.url the WebSocket port of Janus (wss_port in janus.transport.websockets.jcfg)?";
         Fault::new("server-unreachable", format!("{url} does not speak {SUBPROTOCOL}: {error}; {remedy}"))
@@ -107,6 +119,28 @@ pub async fn handshake(config: &Janus) -> Result<WebSocketStream<Box<dyn Stream>
         Ok(Err(error)) => Err(failed(error)),
         Err(_) => Err(Fault::new("server-unreachable", format!("{url} does not answer the WebSocket handshake"))),
     }
+}
+
+/// Asks the Janus of this configuration who it is, on a connection of its own: no session is opened.
+///
+/// # Errors
+/// Why there is no answer, with what to do.
+pub async fn ask(config: &Janus) -> Result<(), Fault> {
+    let mut socket = handshake(config).await?;
+    let silent = || Fault::new("server-silent", format!("{} did not say that it is a Janus", config.url));
+    let request = r#"{"janus":"info","transaction":"trial"}"#;
+    socket.send(Frame::text(request)).await.map_err(|_| silent())?;
+    let answer = async {
+        while let Some(Ok(frame)) = socket.next().await {
+            let Frame::Text(text) = frame else { continue };
+            let answer: serde_json::Value = serde_json::from_str(text.as_str()).ok()?;
+            return (answer.get("janus")? == "server_info").then_some(());
+        }
+        None
+    };
+    timeout(SILENCE, answer).await.ok().flatten().ok_or_else(silent)?;
+    let _ = timeout(CLOSE, socket.close(None)).await;
+    Ok(())
 }
 
 /// Runs until the socket is lost (a fault) or was closed by us (none).

@@ -42,6 +42,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of a capture that no task looks after, and where it tells.
+    pub fn alone() -> (Self, mpsc::Receiver<(u64, Event)>) {
+        let (events, inbox) = mpsc::channel(CAPACITY);
+        (Self { number: 0, events, frames: Arc::default() }, inbox)
+    }
+
     /// A picture came.
     pub fn frame(&self) {
         // The first is reported at once, the others by the task's own count.

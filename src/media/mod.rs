@@ -15,6 +15,7 @@ pub mod playback;
 pub mod port;
 pub mod publish;
 pub mod receive;
+pub mod rehearsal;
 pub mod slate;
 pub mod timecode;
 pub mod v4l2;

@@ -6,7 +6,8 @@ mod host;
 mod janus;
 mod jcfg;
 
-use crate::server::{ServerError, read, write};
+use crate::files::{read, write};
+use crate::server::ServerError;
 use crate::site::PortRange;
 use janus::Judged;
 use jcfg::Document;

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::errors::Problem;
 use super::excerpt::hints_at_secret;
+use super::key_rules::{Pushed, rules_of};
 use super::leaf::{describe, describe_value, format_of, leaf, shortened};
 
 /// One thing that is wrong, before it has a line and a column.
@@ -34,20 +35,32 @@ pub(super) struct Findings {
     pub unsound: BTreeSet<String>,
 }
 
+/// How much of a configuration a document has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All of it: keys without a default must be there.
+    Whole,
+    /// Some keys, none of them one that only the site file sets.
+    Layer,
+}
+
 /// Checks a document. The table has what is right; where a key must be there but is missing or wrong, it has the
 /// schema's example, so that the rules between the other keys can be checked too.
-pub(super) fn table(document: &DeTable<'_>, schema: &Schema, findings: &mut Findings) -> toml::Table {
-    section(document, "", None, schema, &Known::new(schema), findings)
+pub(super) fn table(document: &DeTable<'_>, schema: &Schema, scope: Scope, findings: &mut Findings) -> toml::Table {
+    section(document, "", None, schema, &Known::new(schema, scope), findings)
 }
 
 /// All keys of the schema, for suggestions across sections.
-struct Known(Vec<(String, String)>);
+struct Known {
+    keys: Vec<(String, String)>,
+    scope: Scope,
+}
 
 impl Known {
-    fn new(schema: &Schema) -> Self {
+    fn new(schema: &Schema, scope: Scope) -> Self {
         let keys = properties(schema)
             .flat_map(|(section, schema)| properties(schema).map(move |(key, _)| (section.clone(), key.clone())));
-        Self(keys.collect())
+        Self { keys: keys.collect(), scope }
     }
 
     /// The nearest key of the same place; else the same key in another section.
@@ -57,7 +70,7 @@ impl Known {
         if let Some((_, known)) = best.filter(|(likeness, _)| *likeness >= 0.8) {
             return Some(known.clone());
         }
-        let elsewhere = self.0.iter().find(|(_, known)| known == key);
+        let elsewhere = self.keys.iter().find(|(_, known)| known == key);
         elsewhere.map(|(section, known)| format!("{section}.{known}"))
     }
 }
@@ -92,6 +105,10 @@ fn section(
             continue;
         };
         findings.places.insert(place.clone(), value.span());
+        if known.scope == Scope::Layer && !is_section(schema) && rules_of(schema).pushed == Pushed::SiteOnly {
+            findings.list.push(Finding { key: place, span: Some(key.span()), problem: Problem::SiteOnly });
+            continue;
+        }
         let checked = match value.get_ref() {
             DeValue::Table(inner) if is_section(schema) => {
                 Ok(toml::Value::Table(section(inner, &place, Some(key.span()), schema, known, findings)))
@@ -115,6 +132,9 @@ fn section(
                 findings.unsound.insert(place);
             }
         }
+    }
+    if known.scope == Scope::Layer {
+        return sound;
     }
     let required = schema.get("required").and_then(Schema::as_array).into_iter().flatten().filter_map(Schema::as_str);
     for name in required {
@@ -154,6 +174,6 @@ fn example(schema: &Schema) -> Option<toml::Value> {
     toml::Value::try_from(schema.get("examples")?.get(0)?).ok()
 }
 
-fn printable_key(key: &str) -> String {
+pub(super) fn printable_key(key: &str) -> String {
     shortened(&key.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>())
 }

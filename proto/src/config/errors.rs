@@ -48,6 +48,9 @@ pub enum Problem {
         /// All keys that are allowed in this place.
         known: Vec<String>,
     },
+    /// A push sets what only the site file may set.
+    #[error("only the kiosk's own kiosk.toml sets this; take it out of what is pushed")]
+    SiteOnly,
     /// A key without a default is not there.
     #[error("missing; allowed: {allowed}; write `{example}`")]
     Missing {

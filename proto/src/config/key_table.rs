@@ -5,20 +5,24 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::json_schema;
+use super::key_rules::{Pushed, TakesEffect, key_rules};
 use super::leaf::describe;
 
 /// In the order of the file.
-const SECTIONS: [&str; 8] = ["kiosk", "janus", "ice", "camera", "video", "audio", "display", "control"];
+const SECTIONS: [&str; 9] = ["kiosk", "janus", "ice", "camera", "video", "audio", "display", "control", "fleet"];
 
 fn table() -> String {
     let schema = json_schema();
     let sections = schema["properties"].as_object().unwrap();
     assert_eq!(sections.len(), SECTIONS.len(), "a section is missing in SECTIONS");
-    let mut out = "# The keys of kiosk.toml\n\nMade from the schema by `./dev schema`; not to be edited.\n".to_owned();
+    let mut out = "# The keys of kiosk.toml\n\nMade from the schema by `./dev schema`; not to be edited.\n\n\
+                   `fleet`: who may push the key over MQTT (docs/fleet.md); two signatures are asked for where\n\
+                   `fleet.two_signatures` is true. `takes effect`: when a pushed value does.\n"
+        .to_owned();
     for name in SECTIONS {
         let section = &sections[name];
         let text = section["description"].as_str().unwrap();
-        write!(out, "\n## [{name}]\n\n{text}\n\n| key | default | allowed | what it is |\n|---|---|---|---|\n")
+        write!(out, "\n## [{name}]\n\n{text}\n\n| key | default | allowed | what it is | fleet | takes effect |\n|---|---|---|---|---|---|\n")
             .unwrap();
         let required = section["required"].as_array().cloned().unwrap_or_default();
         for (key, schema) in section["properties"].as_object().unwrap() {
@@ -28,7 +32,20 @@ fn table() -> String {
                 None => "none".into(),
             };
             let (allowed, text) = (describe(schema), schema["description"].as_str().unwrap());
-            writeln!(out, "| `{key}` | {default} | {} | {text} |", allowed.replace('|', "\\|")).unwrap();
+            let rules = key_rules(name, key).unwrap();
+            let pushed = match rules.pushed {
+                Pushed::SiteOnly => "site file only",
+                Pushed::TwoSignatures => "two signatures",
+                Pushed::Freely => "yes",
+            };
+            let effect = match rules.takes_effect {
+                _ if rules.pushed == Pushed::SiteOnly => "–",
+                TakesEffect::AtOnce => "at once",
+                TakesEffect::NextCall => "next call",
+                TakesEffect::Restart => "restart",
+            };
+            let allowed = allowed.replace('|', "\\|");
+            writeln!(out, "| `{key}` | {default} | {allowed} | {text} | {pushed} | {effect} |").unwrap();
         }
     }
     out

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use serde_json::Value as Schema;
 use toml::de::DeValue;
 
-use super::values::{Bus, CameraDevice, EncoderChoice, InvalidValue, JanusUrl, KioskId, PortRange};
+use super::values::{BrokerUrl, Bus, CameraDevice, EncoderChoice, InvalidValue, JanusUrl, KioskId, PortRange};
+use crate::fleet::{GroupName, TrustedKey};
 
 pub(super) fn format_of(schema: &Schema) -> Option<&str> {
     schema.get("format").and_then(Schema::as_str)
@@ -61,6 +62,18 @@ pub(super) fn leaf(value: &DeValue<'_>, schema: &Schema) -> Result<toml::Value, 
                 && bound("maximum").is_none_or(|most| number <= most);
             if inside { Ok(toml::Value::Float(number)) } else { Err(refused()) }
         }
+        ("array", DeValue::Array(items)) => {
+            let count = items.len() as u64;
+            let limit = |name: &str| schema.get(name).and_then(Schema::as_u64);
+            let of = schema.get("items").ok_or_else(refused)?;
+            if limit("minItems").is_some_and(|least| count < least)
+                || limit("maxItems").is_some_and(|most| count > most)
+            {
+                return Err(refused());
+            }
+            let items = items.iter().map(|item| leaf(item.get_ref(), of).map_err(|_| refused()));
+            items.collect::<Result<Vec<_>, _>>().map(toml::Value::Array)
+        }
         _ => Err(refused()),
     }
 }
@@ -79,6 +92,9 @@ fn check_format(format: Option<&str>, text: &str) -> Result<(), InvalidValue> {
         Some("port-range") => PortRange::try_from(text.to_owned()).map(drop),
         Some("camera-device") => CameraDevice::try_from(text.to_owned()).map(drop),
         Some("encoder") => EncoderChoice::try_from(text.to_owned()).map(drop),
+        Some("broker-url") => BrokerUrl::try_from(text.to_owned()).map(drop),
+        Some("group-name") => GroupName::try_from(text.to_owned()).map(drop),
+        Some("trusted-key") => TrustedKey::try_from(text.to_owned()).map(drop),
         Some("bus") => Bus::try_from(text.to_owned()).map(drop),
         Some("ip-address") => match text.parse::<IpAddr>() {
             Ok(address) if !address.is_unspecified() && !address.is_multicast() => Ok(()),
@@ -120,6 +136,13 @@ pub(super) fn describe(schema: &Schema) -> String {
         }
         Some("integer") => format!("a whole number{}", range()),
         Some("number") => format!("a number{}", range()),
+        Some("array") => {
+            let of = schema.get("items").map(describe).unwrap_or_default();
+            match (schema.get("minItems").and_then(Schema::as_u64), schema.get("maxItems")) {
+                (least, Some(most)) => format!("a list of {} to {most}: each {of}", least.unwrap_or(0)),
+                _ => format!("a list: each {of}"),
+            }
+        }
         _ => match check_format(format_of(schema), "") {
             Err(invalid) => invalid.0,
             Ok(()) => match (schema.get("minLength"), schema.get("maxLength")) {

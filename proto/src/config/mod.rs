@@ -9,8 +9,12 @@
 mod check;
 mod errors;
 mod excerpt;
+mod fleet;
+mod json;
+mod key_rules;
 #[cfg(test)]
 mod key_table;
+mod layer;
 mod leaf;
 mod rules;
 mod schema;
@@ -20,15 +24,20 @@ mod values;
 mod tests;
 
 pub use errors::{ConfigError, ConfigErrors, Problem};
+pub use fleet::Fleet;
+pub use json::json_schema;
+pub use key_rules::{KeyRules, Pushed, TakesEffect, key_rules};
+pub use layer::{Layer, LayerError, Merged, Origin, Site, merge};
 pub use schema::{
     Audio, AudioSink, AudioSource, Camera, CameraSource, Config, Control, Display, DisplaySink, Ice, Janus, Kiosk,
-    NoiseSuppression, PowerLine, Video, json_schema,
+    NoiseSuppression, PowerLine, Video,
 };
 pub use values::{
-    Adjustment, Bus, CameraDevice, EncoderChoice, InvalidValue, JanusUrl, Kbps, KioskId, PortRange, SecretFile,
+    Adjustment, BrokerUrl, Bus, CameraDevice, EncoderChoice, InvalidValue, JanusUrl, Kbps, KioskId, PortRange,
+    SecretFile,
 };
 
-use check::{Finding, Findings};
+use check::{Finding, Findings, Scope};
 
 /// The largest file that is read, bytes. A complete one has about 2,000.
 const MAX_BYTES: usize = 64 * 1024;
@@ -38,21 +47,26 @@ const MAX_BYTES: usize = 64 * 1024;
 /// # Errors
 /// Everything that is wrong with the text, in the order of the lines, not only the first thing.
 pub fn parse(text: &str) -> Result<Config, ConfigErrors> {
+    parse_table(text).map(|(_, config)| config)
+}
+
+/// The same, with the plain table that the file is: what it sets, without defaults.
+fn parse_table(text: &str) -> Result<(toml::Table, Config), ConfigErrors> {
     if text.len() > MAX_BYTES {
         let problem = Problem::TooLarge { bytes: text.len(), allowed: MAX_BYTES };
         return Err(ConfigErrors::from_findings("", vec![Finding::without_place("", problem)]));
     }
     let (document, syntax) = toml::de::DeTable::parse_recoverable(text);
     let mut findings = Findings::default();
-    let table = check::table(document.get_ref(), &json_schema(), &mut findings);
+    let table = check::table(document.get_ref(), json::schema(), Scope::Whole, &mut findings);
     if !syntax.is_empty() {
         return Err(ConfigErrors::from_findings(text, with_syntax_errors(text, syntax, findings)));
     }
-    match serde::Deserialize::deserialize(toml::Value::Table(table)) {
+    match serde::Deserialize::deserialize(toml::Value::Table(table.clone())) {
         Ok(config) => {
             rules::check(&config, &mut findings);
             if findings.list.is_empty() {
-                return Ok(config);
+                return Ok((table, config));
             }
         }
         // The schema allows what the structs refuse; the property tests look for such a gap.

@@ -1,10 +1,12 @@
 //! Rules between keys: values that are each allowed but don't go together.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::check::{Finding, Findings};
 use super::errors::Problem;
 use super::schema::{CameraSource, Config};
+use crate::fleet::GroupName;
 
 /// Adds a finding for every broken rule whose keys are sound.
 pub(super) fn check(config: &Config, findings: &mut Findings) {
@@ -23,6 +25,23 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             most.0, least.0
         )
     });
+    if let Some(fleet) = &config.fleet {
+        let mut seen = BTreeSet::new();
+        let again = fleet.groups.iter().find(|group| !seen.insert(*group));
+        require(findings, again.is_none(), &["fleet.groups"], || {
+            format!("{:?} stands there twice: a group has one place in the order", again.map_or("", GroupName::as_str))
+        });
+        let mut seen = BTreeSet::new();
+        let again = fleet.keys.iter().find(|key| !seen.insert(key.id()));
+        require(findings, again.is_none(), &["fleet.keys"], || {
+            format!("the key {} stands there twice", again.map_or_else(String::new, |key| key.id().to_string()))
+        });
+        let holders = seen.len();
+        require(findings, !fleet.two_signatures || holders >= 2, &["fleet.keys", "fleet.two_signatures"], || {
+            "two_signatures needs at least 2 keys, and there is one: nothing that cuts the kiosk off could be set right"
+                .into()
+        });
+    }
     if let Some(local) = ice.local_address {
         let elsewhere = janus.url.host().parse::<IpAddr>().is_ok_and(|remote| !remote.is_loopback());
         require(findings, !(local.is_loopback() && elsewhere), &["ice.local_address", "janus.url"], || {

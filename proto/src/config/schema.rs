@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::fleet::Fleet;
 use super::values::{Adjustment, Bus, CameraDevice, EncoderChoice, JanusUrl, Kbps, KioskId, PortRange, SecretFile};
 
 /// The configuration of a kiosk. Every key has a default but `kiosk.id`, `janus.url` and `janus.room`.
@@ -34,6 +35,9 @@ pub struct Config {
     /// How programs on this machine start and end calls.
     #[serde(default)]
     pub control: Control,
+    /// The link to the fleet's broker. Without this section there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<Fleet>,
 }
 
 /// `[kiosk]`
@@ -41,7 +45,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Kiosk {
     /// The name of this kiosk: agents see it, the journal carries it.
-    #[schemars(example = "demo-1")]
+    #[schemars(example = "demo-1", extend("x-fleet" = "site-only"))]
     pub id: KioskId,
 }
 
@@ -50,23 +54,26 @@ pub struct Kiosk {
 #[serde(deny_unknown_fields)]
 pub struct Janus {
     /// Address of the Janus API over WebSocket. Without a port: 443.
-    #[schemars(example = "wss://janus.bank.example:8989/")]
+    #[schemars(example = "wss://janus.bank.example:8989/", extend("x-fleet" = "two-signatures"))]
     pub url: JanusUrl,
     /// PEM file with the certificates that may have signed the server's. Without it: those of the operating system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("format" = "absolute-path", "pattern" = "^/."))]
+    #[schemars(extend("format" = "absolute-path", "pattern" = "^/.", "x-fleet" = "two-signatures"))]
     pub ca_file: Option<PathBuf>,
     /// The videoroom of this kiosk.
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64), example = 1001)]
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64), example = 1001, extend("x-fleet" = "two-signatures"))]
     pub room: u64,
     /// File with the room's PIN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-fleet" = "site-only"))]
     pub pin_file: Option<SecretFile>,
     /// File with the token of the Janus API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-fleet" = "site-only"))]
     pub token_file: Option<SecretFile>,
     /// File with the signed token of the videoroom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-fleet" = "site-only"))]
     pub room_token_file: Option<SecretFile>,
     /// Seconds between keepalives. Janus drops a session after 60 s without one.
     #[serde(default = "Janus::default_keepalive_s")]
@@ -74,6 +81,7 @@ pub struct Janus {
     pub keepalive_s: u32,
     /// TCP ports of the server that may carry media: any other one ends the call.
     #[serde(default)]
+    #[schemars(extend("x-fleet" = "two-signatures"))]
     pub media_ports: PortRange,
 }
 
@@ -89,7 +97,7 @@ impl Janus {
 pub struct Ice {
     /// The one local address to dial from, on a machine with several interfaces. Without it: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("format" = "ip-address"))]
+    #[schemars(extend("format" = "ip-address", "x-fleet" = "two-signatures"))]
     pub local_address: Option<IpAddr>,
     /// Seconds without an acknowledgement until the media connection is taken for dead: nothing is sent, and what waited is
     /// thrown away. Three seconds later it is replaced.
@@ -188,8 +196,10 @@ pub struct Video {
     /// `auto`, or the one GStreamer element to use.
     pub encoder: EncoderChoice,
     /// What the picture gets where the link carries it, kbit/s.
+    #[schemars(extend("x-takes-effect" = "at-once"))]
     pub bitrate_kbps: Kbps,
     /// What it gets at least, however slow the link, kbit/s.
+    #[schemars(extend("x-takes-effect" = "at-once"))]
     pub min_bitrate_kbps: Kbps,
     /// Requests for a key frame that come sooner than this after the last one wait, milliseconds.
     #[schemars(range(min = 100, max = 10_000))]
@@ -318,46 +328,12 @@ pub enum DisplaySink {
 #[serde(deny_unknown_fields, default)]
 pub struct Control {
     /// The D-Bus on which calls are started and ended.
+    #[schemars(extend("x-takes-effect" = "restart"))]
     pub bus: Bus,
 }
 
 impl Default for Control {
     fn default() -> Self {
         Self { bus: Bus::System }
-    }
-}
-
-/// The JSON Schema of `kiosk.toml`: what [`super::parse`] enforces, and what editors and deployment tools check with.
-pub fn json_schema() -> serde_json::Value {
-    let settings = schemars::generate::SchemaSettings::default().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
-    if let Some(root) = schema.as_object_mut() {
-        root.insert("title".into(), "kiosk.toml".into());
-    }
-    plain(&mut schema);
-    schema
-}
-
-/// Takes out what TOML and people have no use for: `null`, Rust's integer types, and the defaults of whole sections.
-fn plain(schema: &mut serde_json::Value) {
-    match schema {
-        serde_json::Value::Object(map) => {
-            if let Some(serde_json::Value::Array(types)) = map.get("type")
-                && let [only, null] = types.as_slice()
-                && null == "null"
-            {
-                let only = only.clone();
-                map.insert("type".into(), only);
-            }
-            if matches!(map.get("format").and_then(|f| f.as_str()), Some("uint32" | "uint64" | "double")) {
-                map.remove("format");
-            }
-            if map.get("default").is_some_and(serde_json::Value::is_object) {
-                map.remove("default");
-            }
-            map.values_mut().for_each(plain);
-        }
-        serde_json::Value::Array(items) => items.iter_mut().for_each(plain),
-        _ => {}
     }
 }

@@ -31,6 +31,39 @@ fn three_keys_are_enough_and_the_rest_has_the_documented_defaults() {
     assert_eq!(config.janus.keepalive_s, 25);
     assert_eq!(config.janus.media_ports.to_string(), "40000-40099");
     assert_eq!(config.control.bus, Bus::System);
+    assert_eq!(config.fleet, None);
+}
+
+const FLEET: &str = "broker = \"mqtts://broker.bank.example\"\ncert_file = \"/etc/kiosk/fleet.crt\"\n\
+                     key_file = \"/etc/kiosk/fleet.key\"\n\
+                     keys = [\"ed25519:6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw= Ada\"]";
+
+#[test]
+fn the_fleet_section_has_the_documented_defaults() {
+    let fleet = parse(&with("fleet", FLEET)).unwrap().fleet.unwrap();
+    assert_eq!((fleet.broker.host(), fleet.broker.port()), ("broker.bank.example", 8883));
+    assert_eq!((fleet.groups.len(), fleet.keys[0].name()), (0, Some("Ada")));
+    assert_eq!((fleet.metrics_interval_s, fleet.keepalive_s, fleet.trial_deadline_s), (60, 30, 60));
+    assert_eq!(fleet.state_dir.to_str(), Some("/var/lib/kiosk/fleet"));
+    assert!(!fleet.two_signatures);
+}
+
+#[test]
+fn a_fleet_section_with_mistakes() {
+    insta::assert_snapshot!(
+        "fleet_values",
+        errors(&with(
+            "fleet",
+            "broker = \"mqtt://broker.bank.example\"\ngroups = [\"north\", \"Big City\"]\nkeys = []\n\
+             keep_alive_s = 3\ntwo_signatures = 2"
+        ))
+    );
+    let key = "ed25519:6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=";
+    let twice = FLEET.replace(&format!("[\"{key} Ada\"]"), &format!("[\"{key}\", \"{key} Ada\"]"));
+    insta::assert_snapshot!(
+        "fleet_rules",
+        errors(&with("fleet", &format!("{twice}\ngroups = [\"a\", \"b\", \"a\"]\ntwo_signatures = true")))
+    );
 }
 
 #[test]
@@ -236,6 +269,7 @@ prop_compose! {
         (least, more) in (50..1000_u32, 0..1000_u32),
         exposure in proptest::option::of(0..=1_000_000_u32),
         (gain, device) in (-30.0..=30.0_f64, text("[ -~]{1,128}")),
+        fleet in any::<bool>(),
         (source, camera, bus) in (0..3_usize, text("/dev/[a-z0-9/]{1,9}"), text("unix:[ -~]{1,40}")),
     ) -> Config {
         let mut config = parse(MINIMAL).unwrap();
@@ -255,6 +289,7 @@ prop_compose! {
         config.video.bitrate_kbps = Kbps(least + more);
         (config.audio.gain_db, config.audio.source_device) = (gain, device);
         config.control.bus = Bus::Address(bus);
+        config.fleet = fleet.then(|| parse(&with("fleet", FLEET)).unwrap().fleet.unwrap());
         config
     }
 }

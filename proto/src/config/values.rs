@@ -17,7 +17,7 @@ fn invalid<T>(allowed: impl Into<String>) -> Result<T, InvalidValue> {
 }
 
 /// The name of a kiosk: 1 to 63 of `a-z`, `0-9` and `-`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(inline, extend("format" = "kiosk-id", "pattern" = "^[a-z0-9-]{1,63}$"))]
 pub struct KioskId(String);
@@ -134,6 +134,60 @@ impl TryFrom<String> for JanusUrl {
 
 impl From<JanusUrl> for String {
     fn from(url: JanusUrl) -> Self {
+        url.to_string()
+    }
+}
+
+/// Where the fleet's broker listens: `mqtts://host[:port]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(inline, extend("format" = "broker-url", "pattern" = "^mqtts://"))]
+pub struct BrokerUrl {
+    host: String,
+    port: u16,
+}
+
+impl BrokerUrl {
+    /// Name or literal address; an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port to dial.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl fmt::Display for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "mqtts://{open}{}{close}:{}", self.host, self.port)
+    }
+}
+
+impl TryFrom<String> for BrokerUrl {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        const FORM: &str =
+            "mqtts://host[:port], such as \"mqtts://broker.bank.example:8883\"; there is no link without TLS";
+        let authority = text.strip_prefix("mqtts://").ok_or_else(|| InvalidValue(FORM.into()))?;
+        let (host, port) = split_port(authority).ok_or_else(|| InvalidValue(FORM.into()))?;
+        let port = match port.map(str::parse) {
+            None => 8883,
+            Some(Ok(port)) if port != 0 => port,
+            Some(_) => return invalid("a port from 1 to 65535"),
+        };
+        if !is_host(host) {
+            return invalid(FORM);
+        }
+        Ok(Self { host: host.to_ascii_lowercase(), port })
+    }
+}
+
+impl From<BrokerUrl> for String {
+    fn from(url: BrokerUrl) -> Self {
         url.to_string()
     }
 }

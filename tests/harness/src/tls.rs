@@ -1,7 +1,10 @@
 //! Certificates of a test's servers, from a certification authority that only the test knows.
 
 use crate::{Error, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -29,33 +32,102 @@ impl ServerIdentity {
 
     /// The same; the server's certificate ends with the year before `year`.
     pub fn create_until(dir: &Path, names: &[&str], year: i32) -> Result<Self> {
-        let (ca_pem, certificate_pem, key_pem) = make(names, year).map_err(|error| Error::Other(error.to_string()))?;
-        let identity =
-            Self { ca: dir.join("ca.pem"), certificate: dir.join("server.pem"), key: dir.join("server.key") };
-        let files = [(&identity.ca, ca_pem), (&identity.certificate, certificate_pem), (&identity.key, key_pem)];
-        for (path, pem) in files {
-            fs::write(path, pem).map_err(Error::io(path.display().to_string()))?;
-        }
-        Ok(identity)
+        Authority::create(dir)?.server_until(names, year)
     }
 }
 
-fn make(names: &[&str], until: i32) -> Result<(String, String, String), rcgen::Error> {
-    let mut authority = CertificateParams::new(Vec::new())?;
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    authority.distinguished_name.push(DnType::CommonName, "Test authority of this run");
-    let authority_key = KeyPair::generate()?;
-    let authority_certificate = authority.self_signed(&authority_key)?;
-    let issuer = Issuer::new(authority, authority_key);
+/// Files of a client's identity.
+#[derive(Debug, Clone)]
+pub struct ClientIdentity {
+    /// The client's certificate.
+    pub certificate: PathBuf,
+    /// The client's private key.
+    pub key: PathBuf,
+}
 
-    let key = KeyPair::generate()?;
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut server = CertificateParams::new(names.clone())?;
-    if let Some(name) = names.first() {
-        server.distinguished_name.push(DnType::CommonName, name.as_str());
+/// A certification authority that only the test knows. Its files are in one folder.
+pub struct Authority {
+    dir: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Authority").field("dir", &self.dir).finish_non_exhaustive()
     }
-    server.not_after = date_time_ymd(until, 1, 1);
-    let certificate = server.signed_by(&key, &issuer)?;
-    Ok((authority_certificate.pem(), certificate.pem(), key.serialize_pem()))
+}
+
+impl Authority {
+    /// Makes one; writes `ca.pem` to `dir`.
+    pub fn create(dir: &Path) -> Result<Self> {
+        let (pem, issuer) = authority().map_err(failed)?;
+        let authority = Self { dir: dir.to_owned(), issuer };
+        write(&authority.ca(), &pem)?;
+        Ok(authority)
+    }
+
+    /// Its certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.dir.join("ca.pem")
+    }
+
+    /// A certificate for a server of these names, as `server.pem` and `server.key`.
+    pub fn server(&self, names: &[&str]) -> Result<ServerIdentity> {
+        self.server_until(names, FAR)
+    }
+
+    fn server_until(&self, names: &[&str], year: i32) -> Result<ServerIdentity> {
+        let common_name = names.first().copied().unwrap_or_default();
+        let usage = ExtendedKeyUsagePurpose::ServerAuth;
+        let (certificate, key) = self.issue("server", common_name, names, usage, year)?;
+        Ok(ServerIdentity { ca: self.ca(), certificate, key })
+    }
+
+    /// A certificate for a client of this name, as `<name>.pem` and `<name>.key`.
+    pub fn client(&self, name: &str) -> Result<ClientIdentity> {
+        let (certificate, key) = self.issue(name, name, &[], ExtendedKeyUsagePurpose::ClientAuth, FAR)?;
+        Ok(ClientIdentity { certificate, key })
+    }
+
+    fn issue(
+        &self,
+        file: &str,
+        common_name: &str,
+        names: &[&str],
+        usage: ExtendedKeyUsagePurpose,
+        year: i32,
+    ) -> Result<(PathBuf, PathBuf)> {
+        let issue = || {
+            let key = KeyPair::generate()?;
+            let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+            params.distinguished_name.push(DnType::CommonName, common_name);
+            params.extended_key_usages = vec![usage];
+            params.not_after = date_time_ymd(year, 1, 1);
+            let certificate = params.signed_by(&key, &self.issuer)?;
+            Ok((certificate.pem(), key.serialize_pem()))
+        };
+        let (certificate_pem, key_pem) = issue().map_err(failed)?;
+        let (certificate, key) = (self.dir.join(format!("{file}.pem")), self.dir.join(format!("{file}.key")));
+        write(&certificate, &certificate_pem)?;
+        write(&key, &key_pem)?;
+        Ok((certificate, key))
+    }
+}
+
+fn authority() -> Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.distinguished_name.push(DnType::CommonName, "Test authority of this run");
+    let key = KeyPair::generate()?;
+    let pem = params.self_signed(&key)?.pem();
+    Ok((pem, Issuer::new(params, key)))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(Error::io(path.display().to_string()))
+}
+
+fn failed(error: rcgen::Error) -> Error {
+    Error::Other(error.to_string())
 }

@@ -6,10 +6,11 @@ use kiosk_harness::{
     janus::ROOM,
     kiosk::Kiosk,
     local::{
-        Local,
+        KIOSK, Local,
+        broker::LocalBroker,
         console::Console,
         network::free_port,
-        report::{AgentSide, Daemon, KioskSide, Report, Setup, Sockets, rounded},
+        report::{AgentSide, Daemon, KioskSide, Push, Report, Setup, Sockets, rounded},
         screen::{Screen, View},
         signals,
     },
@@ -29,6 +30,10 @@ const LOOK: Duration = Duration::from_millis(100);
 const SETUP: Duration = Duration::from_secs(60);
 /// How long `--check` watches the call.
 const WATCH: Duration = Duration::from_secs(15);
+/// How long a push gets until the encoder has the new bitrate.
+const PUSH: Duration = Duration::from_secs(60);
+/// What is pushed as video.bitrate_kbps: less than the rate control reaches in a call on one machine.
+const PUSHED_KBPS: u64 = 300;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -52,6 +57,7 @@ struct Running {
     watch: SocketWatch,
     kiosk: Kiosk,
     console: Console,
+    broker: LocalBroker,
     local: Local,
 }
 
@@ -60,12 +66,14 @@ fn start() -> Result<Running> {
     eprintln!("Starting Janus ...");
     let local = Local::start()?;
     let console = Console::start(free_port(PAGE_PORT)?)?;
+    eprintln!("Starting the broker ...");
+    let broker = local.start_broker()?;
     eprintln!("Starting the kiosk ...");
-    let kiosk = Kiosk::start(local.place(), "kioskd", &local.kiosk_config()?);
+    let kiosk = Kiosk::start(local.place(), "kioskd", &local.in_fleet(local.kiosk_config()?, &broker)?);
     let mut kiosk = kiosk?;
     let watch = SocketWatch::start(kiosk.process().pid(), LOOK);
     kiosk.start_call()?;
-    Ok(Running { watch, kiosk, console, local })
+    Ok(Running { watch, kiosk, console, broker, local })
 }
 
 /// For a person: prints the address of the agent's page, then figures until Ctrl-C.
@@ -75,12 +83,19 @@ fn show() -> Result<bool> {
     let server = running.local.janus.ws_url().unwrap_or_default();
     println!("\nOpen this page; you are the agent. Ctrl-C ends the demo.\n");
     println!("  {}\n", running.console.signed_in_url(&server, "Demo agent", &tokens));
+    let ctl = running.broker.ctl_words()?;
+    println!("The kiosk is one of a fleet; you are its admin. In another terminal, while the call runs:\n");
+    println!("  {ctl} config push --device {KIOSK} --set video.bitrate_kbps={PUSHED_KBPS} --now --reason \"a try\"");
+    println!("  {ctl} config explain video.bitrate_kbps --device {KIOSK}");
+    println!("  {ctl} config rollback --help");
+    println!("  {ctl} fleet watch\n");
     let mut screen = Screen::default();
     let mut next = Instant::now();
     while signals::sleep_until(next) {
         next += Duration::from_secs(1);
         running.kiosk.process().must_run()?;
         running.local.janus.process().must_run()?;
+        running.broker.process().must_run()?;
         let (state, faults) = (running.kiosk.state()?, running.kiosk.faults()?);
         if state == "idle" && faults.is_empty() {
             println!("The call has ended; starting the next one.");
@@ -124,8 +139,11 @@ fn check() -> Result<bool> {
         audible |= peak.is_some_and(|peak| peak.is_finite() && peak > -80.0);
     }
     let (agent_after, kiosk_after) = (agent.stats()?, running.kiosk.figures()?);
-    let (used, seen) = (usage(daemon)?, running.watch.seen());
+    let used = usage(daemon)?;
     let seconds = start.elapsed().as_secs_f64();
+    eprintln!("Pushing a bitrate ...");
+    let push = push(&mut running)?;
+    let seen = running.watch.seen();
     let browser_seconds = (agent_after.at_ms - agent_before.at_ms) / 1000.0;
     let report = Report {
         seconds: rounded(seconds),
@@ -144,6 +162,7 @@ fn check() -> Result<bool> {
             rss_peak_kib: used.rss_peak_kib,
             cpu_cores: rounded((used.cpu_seconds - used_before.cpu_seconds) / seconds),
         },
+        push,
         ..Report::default()
     };
     let report = report.judged();
@@ -151,4 +170,24 @@ fn check() -> Result<bool> {
     agent.end()?;
     running.kiosk.end_call()?;
     Ok(report.passed)
+}
+
+/// Pushes another bitrate as an admin would, and waits until the encoder is asked for it.
+fn push(running: &mut Running) -> Result<Push> {
+    let target_before = running.kiosk.figures()?.link.target_bits_per_second;
+    let start = Instant::now();
+    let setting = format!("video.bitrate_kbps={PUSHED_KBPS}");
+    let arguments = ["config", "push", "--yes", "--json", "--now", "--reason", "demo", "--timeout", "40s"];
+    let output = running.broker.ctl()?.args(arguments).args(["--device", KIOSK, "--set", &setting]).output();
+    let output = output.map_err(Error::io("kioskctl config push"))?;
+    let seconds = rounded(start.elapsed().as_secs_f64());
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let outcome = said["result"]["outcome"].as_str();
+    let outcome = outcome.map_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned(), str::to_owned);
+    let outcome = if outcome == "confirmed" { outcome } else { format!("{outcome} {}", said["kiosks"]) };
+    let wanted =
+        |figures: &kiosk_proto::figures::CallFigures| figures.link.target_bits_per_second <= PUSHED_KBPS * 1000;
+    let figures = running.kiosk.wait_figures(PUSH, "the pushed bitrate", wanted);
+    let target_after = figures.or_else(|_| running.kiosk.figures())?.link.target_bits_per_second;
+    Ok(Push { bitrate_kbps: PUSHED_KBPS, outcome, seconds, target_before, target_after })
 }

@@ -1,12 +1,15 @@
 //! All parts on this machine, without namespaces: what the demo and the benchmark stand on.
 
 pub mod bench;
+pub mod broker;
 pub mod console;
+pub mod fleet_bench;
 pub mod network;
 pub mod recording;
 pub mod report;
 pub mod screen;
 pub mod signals;
+pub mod simulated;
 
 use crate::{
     Error, Result,
@@ -15,9 +18,15 @@ use crate::{
     place::Place,
     process::run,
 };
+use broker::LocalBroker;
 use network::{Network, free_port, free_range};
-use std::{fs, net::Ipv4Addr, process::Command};
+use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::PathBuf, process::Command};
 use tempfile::TempDir;
+
+/// Name of the kiosk.
+pub const KIOSK: &str = "demo-1";
+/// The group that it is in.
+const GROUP: &str = "demo";
 
 /// A server of one room on this machine, and a folder for files that vanish at the end.
 #[derive(Debug)]
@@ -49,6 +58,27 @@ impl Local {
         Ok(Self { janus, network, place, _dir: dir })
     }
 
+    /// Starts a broker for the kiosk of this server.
+    pub fn start_broker(&self) -> Result<LocalBroker> {
+        let ports = [free_port(broker::KIOSK_PORT)?, free_port(broker::ADMIN_PORT)?];
+        let groups = BTreeMap::from([(GROUP.to_owned(), vec![KIOSK.to_owned()])]);
+        LocalBroker::start(&self.place, ports, &groups)
+    }
+
+    /// The kiosk as one of the broker's fleet.
+    pub fn in_fleet(&self, config: KioskConfig, broker: &LocalBroker) -> Result<KioskConfig> {
+        let identity = broker.kiosk(KIOSK);
+        let path = |path: PathBuf| path.display().to_string();
+        Ok(config
+            .with("fleet", "broker", format!("mqtts://localhost:{}", broker.kiosk_port))
+            .with("fleet", "ca_file", path(broker.ca()))
+            .with("fleet", "cert_file", path(identity.certificate))
+            .with("fleet", "key_file", path(identity.key))
+            .with("fleet", "groups", vec![GROUP])
+            .with("fleet", "keys", vec![broker.trusted_key()?.to_string()])
+            .with("fleet", "state_dir", path(self.place.dir().join("fleet-state"))))
+    }
+
     /// Where to start programs.
     pub fn place(&self) -> &Place {
         &self.place
@@ -73,7 +103,7 @@ impl Local {
     /// A kiosk with a test picture and a tone, whatever this machine has.
     pub fn test_config(&self) -> Result<KioskConfig> {
         let address = self.network.address().to_string();
-        Ok(KioskConfig::new("demo-1", &self.janus, ROOM)?.with("ice", "local_address", address))
+        Ok(KioskConfig::new(KIOSK, &self.janus, ROOM)?.with("ice", "local_address", address))
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Report {
     pub setup_ms: Setup,
     /// What the daemon used.
     pub daemon: Daemon,
+    /// A push over the fleet's broker, in the running call.
+    pub push: Push,
 }
 
 /// The agent's browser, over the watched time.
@@ -97,6 +99,21 @@ pub struct Setup {
     pub webrtcup: Option<u64>,
     /// Until the kiosk decoded something of the agent's; the agent's browser was started after the call.
     pub agent_media: Option<u64>,
+}
+
+/// A new bitrate, pushed to the kiosk in its call.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Push {
+    /// What was pushed as video.bitrate_kbps.
+    pub bitrate_kbps: u64,
+    /// What became of it: `confirmed`, or `kioskctl`'s word for something else.
+    pub outcome: String,
+    /// From the command until it was confirmed.
+    pub seconds: f64,
+    /// What the encoder was asked for before, bits per second.
+    pub target_before: u64,
+    /// The same after, bits per second.
+    pub target_after: u64,
 }
 
 /// What the daemon used.
@@ -224,6 +241,13 @@ pub fn problems(report: &Report) -> Vec<String> {
     must(rate(looks, seconds) >= MIN_LOOKS_PER_SECOND, format!("only {looks} looks at the daemon's sockets"));
     must(sockets.audit_samples > 0, "the daemon's audit never looked".into());
     must(report.setup_ms.webrtcup.is_some(), "Janus never said webrtcup".into());
+    let push = &report.push;
+    must(push.outcome == "confirmed", format!("the pushed configuration was not confirmed: {}", push.outcome));
+    let (asked, limit) = (push.target_after, push.bitrate_kbps * 1000);
+    must(
+        push.target_before > limit && (1..=limit).contains(&asked),
+        format!("the encoder was asked for {} b/s, and after a push of {limit} for {asked}", push.target_before),
+    );
     problems
 }
 

@@ -27,6 +27,13 @@ fn good() -> Report {
         },
         sockets: Sockets { samples: 150, audit_samples: 15, ..Sockets::default() },
         setup_ms: Setup { webrtcup: Some(200), agent_media: Some(3000) },
+        push: Push {
+            bitrate_kbps: 300,
+            outcome: "confirmed".into(),
+            target_before: 900_000,
+            target_after: 300_000,
+            ..Push::default()
+        },
         ..Report::default()
     }
 }
@@ -93,4 +100,12 @@ fn only_what_happened_while_watching_counts() {
     before.receive.video.frames = 50;
     let side = KioskSide::between(&before, &before, true, 10.0);
     assert_eq!((side.frames_decoded, side.frames_per_second), (0, 0.0));
+}
+
+#[test]
+fn a_push_without_effect_fails() {
+    finds(|report| report.push.outcome = "partly".into(), "was not confirmed: partly");
+    finds(|report| report.push.target_after = 900_000, "after a push of 300000 for 900000");
+    finds(|report| report.push.target_before = 200_000, "was asked for 200000 b/s");
+    finds(|report| report.push.target_after = 0, "for 0");
 }

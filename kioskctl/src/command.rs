@@ -1,0 +1,235 @@
+//! `kioskctl run`: asks kiosks to do something, once.
+
+use crate::fleet::ask::{Answers, Heard, Question, ask};
+use crate::fleet::select::Which;
+use crate::output::Table;
+use crate::profile::ProfileOptions;
+use crate::session::{Session, block_on, confirm, now};
+use crate::token::parse_duration;
+use kiosk_proto::config::KioskId;
+use kiosk_proto::fleet::{Command, LogLevel, Outcome, Response, Upload, WhenBusy};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// `kioskctl run ...`
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Ask for an answer.
+    Ping(Options),
+    /// Start the daemon again.
+    RestartDaemon(Options),
+    /// Start the machine again.
+    Reboot(Options),
+    /// End the customer's call; needs --force.
+    EndCall(Options),
+    /// Write more or less to the journal for a while.
+    SetLogLevel {
+        /// How much.
+        #[arg(value_enum)]
+        level: Level,
+        /// For how many minutes.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1440))]
+        minutes: u16,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Run the self-check.
+    SelfCheck(Options),
+    /// Collect the journal, the configuration without secrets, and figures.
+    Diagnostics {
+        /// How many minutes of the journal.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=1440))]
+        journal_minutes: u16,
+        /// The kiosk sends it to this https:// address by PUT, instead of over the broker.
+        #[arg(long)]
+        url: Option<String>,
+        /// The most that is sent over the broker, KiB.
+        #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=16384))]
+        max_kib: u32,
+        /// The folder for what comes over the broker: a file for each kiosk.
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Let the machine show which one it is.
+    Identify {
+        /// For how many seconds.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=600))]
+        seconds: u16,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// For whom and how.
+#[derive(Debug, Clone, clap::Args)]
+struct Options {
+    #[command(flatten)]
+    which: Which,
+    /// Why; the kiosk notes it.
+    #[arg(long, default_value = "by hand")]
+    reason: String,
+    /// Do it although it ends a customer's call.
+    #[arg(long)]
+    force: bool,
+    /// Be refused when there is a call, instead of waiting for its end.
+    #[arg(long)]
+    refuse_when_busy: bool,
+    /// How long it may be begun; a kiosk that is back later does not do it.
+    #[arg(long, value_parser = parse_duration, default_value = "2m")]
+    valid_for: Duration,
+    /// Do not ask, when it is for more than one kiosk.
+    #[arg(long)]
+    yes: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    profile: ProfileOptions,
+}
+
+/// Carries a command out.
+pub fn run(run: Run) -> anyhow::Result<ExitCode> {
+    let (command, options, out) = match run.what {
+        What::Ping(options) => (Command::Ping {}, options, None),
+        What::RestartDaemon(options) => (Command::RestartDaemon {}, options, None),
+        What::Reboot(options) => (Command::Reboot {}, options, None),
+        What::EndCall(options) => (Command::EndCall {}, options, None),
+        What::SetLogLevel { level, minutes, options } => {
+            let level = match level {
+                Level::Error => LogLevel::Error,
+                Level::Warn => LogLevel::Warn,
+                Level::Info => LogLevel::Info,
+                Level::Debug => LogLevel::Debug,
+                Level::Trace => LogLevel::Trace,
+            };
+            (Command::SetLogLevel { level, minutes }, options, None)
+        }
+        What::SelfCheck(options) => (Command::SelfCheck {}, options, None),
+        What::Diagnostics { journal_minutes, url, max_kib, out, options } => {
+            let upload = match url {
+                Some(url) => Upload::Https { url },
+                None => Upload::Mqtt { max_bytes: max_kib * 1024 },
+            };
+            (Command::CollectDiagnostics { journal_minutes, upload }, options, Some(out))
+        }
+        What::Identify { seconds, options } => (Command::Identify { seconds }, options, None),
+    };
+    anyhow::ensure!(options.which.is_given(), "say for whom: --device, --group or --selector");
+    block_on(carry_out(command, &options, out))
+}
+
+async fn carry_out(command: Command, options: &Options, out: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let more: &[&str] = if out.is_some() { &["bk/v1/device/+/chunk/+"] } else { &[] };
+    let mut session = Session::open(&options.profile, more).await?;
+    let key = session.key()?;
+    let all = options.which.kiosks(&session.view);
+    let kiosks: Vec<KioskId> = all.iter().filter(|id| session.view.is_online(id)).cloned().collect();
+    if kiosks.len() > 1 {
+        confirm(&format!("{} on {} kiosks?", command.kind(), kiosks.len()), options.yes)?;
+    }
+    let question = Question {
+        command,
+        author: session.profile.author()?.to_owned(),
+        reason: options.reason.clone(),
+        created: now(),
+        valid_for: options.valid_for,
+        force: options.force,
+        when_busy: if options.refuse_when_busy { WhenBusy::Refuse } else { WhenBusy::Wait },
+    };
+    let mut files: BTreeMap<KioskId, (PathBuf, File)> = BTreeMap::new();
+    let mut failed: Option<std::io::Error> = None;
+    let heard = |id: &KioskId, heard: &Heard| match heard {
+        Heard::Answer(response) if response.outcome == Outcome::Waiting => {
+            eprintln!("{id}: a customer is in a call; it waits for the end of it");
+        }
+        Heard::Answer(_) => {}
+        Heard::Chunk(bytes) => {
+            if let Err(error) = keep(&mut files, out.as_deref(), id, bytes) {
+                failed.get_or_insert(error);
+            }
+        }
+    };
+    // A little longer than the kiosks, so that their last word is heard.
+    let patience = options.valid_for + Duration::from_secs(5);
+    let answers = ask(&mut session.link, &key, &kiosks, &question, patience, heard).await?;
+    if let Some(error) = failed {
+        anyhow::bail!("cannot write what came: {error}");
+    }
+    let done = answers.values().flatten().filter(|response| response.outcome == Outcome::Done).count();
+    if options.json {
+        let files: BTreeMap<&KioskId, &PathBuf> = files.iter().map(|(id, (path, _))| (id, path)).collect();
+        println!("{}", json!({ "kiosks": all, "answers": answers, "files": files }));
+    } else {
+        print!("{}", table(&all, &answers, &files));
+    }
+    Ok(if done == all.len() && done > 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+fn keep(
+    files: &mut BTreeMap<KioskId, (PathBuf, File)>,
+    out: Option<&std::path::Path>,
+    id: &KioskId,
+    bytes: &[u8],
+) -> std::io::Result<()> {
+    if !files.contains_key(id) {
+        let path = out.unwrap_or(std::path::Path::new(".")).join(format!("{id}-{}.diagnostics.gz", now()));
+        let file = File::create_new(&path)?;
+        files.insert(id.clone(), (path, file));
+    }
+    match files.get_mut(id) {
+        Some((_, file)) => file.write_all(bytes),
+        None => Ok(()),
+    }
+}
+
+fn table(all: &[KioskId], answers: &Answers, files: &BTreeMap<KioskId, (PathBuf, File)>) -> String {
+    let mut table = Table::new(["KIOSK", "OUTCOME", "ANSWER"]);
+    for id in all {
+        let (outcome, mut text) = match answers.get(id) {
+            None => ("not connected".to_owned(), String::new()),
+            Some(None) => ("no answer".to_owned(), String::new()),
+            Some(Some(response)) => (format!("{:?}", response.outcome).to_lowercase(), answer(response)),
+        };
+        if let Some((path, _)) = files.get(id) {
+            text = path.display().to_string();
+        }
+        table.row([id.to_string(), outcome, text]);
+    }
+    if table.is_empty() { "no kiosk of that kind is known to the broker\n".into() } else { table.to_string() }
+}
+
+fn answer(response: &Response) -> String {
+    match &response.result {
+        Value::Null => response.message.clone(),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| {
+                format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            });
+            [vec![response.message.clone()], fields.collect()].concat().join(" ").trim().to_owned()
+        }
+        other => format!("{} {other}", response.message).trim().to_owned(),
+    }
+}

@@ -1,0 +1,171 @@
+//! `kioskctl fleet`: which kiosks there are, and how they are.
+
+pub mod ask;
+pub mod link;
+pub mod select;
+pub mod view;
+
+use crate::output::Table;
+use crate::profile::ProfileOptions;
+use crate::session::{Session, block_on};
+use kiosk_proto::config::KioskId;
+use kiosk_proto::fleet::Phase;
+use link::Arrival;
+use select::Which;
+use serde_json::{Value, json};
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use view::View;
+
+/// `kioskctl fleet ...`
+#[derive(clap::Subcommand)]
+pub enum FleetCommand {
+    /// List kiosks: whether they are there, their groups, and where their configuration is.
+    List(Options),
+    /// The same, again with every change, until Ctrl-C.
+    Watch(Options),
+}
+
+/// Which kiosks, and how they are shown.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    #[command(flatten)]
+    which: Which,
+    /// Print JSON; `watch` prints one line for each change.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    profile: ProfileOptions,
+}
+
+/// Changes that come together are shown together.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Carries a command out.
+pub fn run(command: FleetCommand) -> anyhow::Result<()> {
+    block_on(async {
+        match command {
+            FleetCommand::List(options) => {
+                let session = Session::open(&options.profile, &[]).await?;
+                let kiosks = options.which.kiosks(&session.view);
+                if options.json {
+                    let all: Vec<Value> = kiosks.iter().map(|id| as_json(id, &session.view)).collect();
+                    println!("{}", serde_json::to_string(&all)?);
+                } else {
+                    print!("{}", table(&kiosks, &session.view));
+                }
+                Ok(())
+            }
+            FleetCommand::Watch(options) => watch(&options).await,
+        }
+    })
+}
+
+async fn watch(options: &Options) -> anyhow::Result<()> {
+    let mut session = Session::open(&options.profile, &["bk/v1/device/+/metrics"]).await?;
+    let screen = io::stdout().is_terminal() && !options.json;
+    let mut shown = String::new();
+    loop {
+        let kiosks = options.which.kiosks(&session.view);
+        let text = if options.json {
+            kiosks.iter().map(|id| format!("{}\n", as_json(id, &session.view))).collect()
+        } else {
+            table(&kiosks, &session.view)
+        };
+        if text != shown {
+            let mut out = io::stdout().lock();
+            if screen {
+                write!(out, "\x1b[H\x1b[2J{text}")?;
+            } else {
+                // Only what is new: a line for a kiosk is a line for a change.
+                let new = text.lines().filter(|line| !shown.lines().any(|old| old == *line));
+                for line in new {
+                    writeln!(out, "{line}")?;
+                }
+            }
+            out.flush()?;
+            shown = text;
+        }
+        let until = Instant::now() + SETTLE;
+        if !take(&mut session, None).await {
+            return Ok(());
+        }
+        while take(&mut session, Some(until)).await && Instant::now() < until {}
+    }
+}
+
+/// Takes what comes next; false: Ctrl-C, or the time is over.
+async fn take(session: &mut Session, until: Option<Instant>) -> bool {
+    let over = async {
+        match until {
+            Some(until) => sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        arrival = session.link.next() => {
+            match arrival {
+                Arrival::Message(message) => session.view.take(&message),
+                Arrival::Down(reason) => eprintln!("the broker is lost: {reason}; trying again"),
+                Arrival::Up => {}
+            }
+            true
+        }
+        () = over => false,
+        _ = tokio::signal::ctrl_c() => false,
+    }
+}
+
+/// The newest thing that a kiosk says of any layer: `video.. rolled-back` matters more than an old `confirmed`.
+fn phase(id: &KioskId, view: &View) -> (String, String) {
+    let Some(reported) = view.kiosks.get(id).and_then(|kiosk| kiosk.reported.as_ref()) else {
+        return ("-".into(), String::new());
+    };
+    let newest = reported.layers.iter().filter_map(|layer| Some((layer, layer.attempts.first()?)));
+    let worst = newest.max_by_key(|(_, attempt)| match attempt.phase {
+        Phase::Rejected | Phase::RolledBack => 2,
+        Phase::Confirmed => 0,
+        _ => 1,
+    });
+    let storage = reported.storage.clone().map(|problem| format!("storage: {problem}"));
+    let Some((layer, attempt)) = worst else { return ("-".into(), storage.unwrap_or_default()) };
+    let why = attempt.errors.first().map(|error| error.message.clone()).or(storage);
+    let refused = layer.refused.as_ref().map(|refused| format!("refused: {}", refused.message));
+    (format!("{} ({})", attempt.phase.as_str(), layer.layer), refused.or(why).unwrap_or_default())
+}
+
+fn table(kiosks: &[KioskId], view: &View) -> String {
+    let mut table = Table::new(["KIOSK", "ONLINE", "VERSION", "GROUPS", "CONFIGURATION", "CALL", "WHAT IS WRONG"]);
+    for id in kiosks {
+        let kiosk = view.kiosks.get(id);
+        let presence = kiosk.and_then(|kiosk| kiosk.presence.as_ref());
+        let metrics = kiosk.and_then(|kiosk| kiosk.metrics.as_ref());
+        let (phase, mut why) = phase(id, view);
+        if let Some(metrics) = metrics.filter(|metrics| !metrics.faults.is_empty()) {
+            why = metrics.faults.join(", ");
+        }
+        table.row([
+            id.to_string(),
+            if view.is_online(id) { "yes" } else { "no" }.into(),
+            presence.map_or_else(|| "-".into(), |presence| presence.version.clone()),
+            view.groups_of(id).iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            phase,
+            metrics.map_or_else(|| "-".into(), |metrics| metrics.call_state.clone()),
+            why,
+        ]);
+    }
+    let online = kiosks.iter().filter(|id| view.is_online(id)).count();
+    format!("{table}\n{} kiosks, {online} online\n", kiosks.len())
+}
+
+fn as_json(id: &KioskId, view: &View) -> Value {
+    let kiosk = view.kiosks.get(id);
+    json!({
+        "id": id,
+        "online": view.is_online(id),
+        "presence": kiosk.and_then(|kiosk| kiosk.presence.as_ref()),
+        "reported": kiosk.and_then(|kiosk| kiosk.reported.as_ref()),
+        "metrics": kiosk.and_then(|kiosk| kiosk.metrics.as_ref()),
+    })
+}

@@ -1,0 +1,106 @@
+//! Canaries: how they get it, what stops a rollout, and how it goes on after a crash.
+
+use super::place::{Kind, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const CANARY: [&str; 6] = ["--group", "seoul", "--canary", "10%", "--then", "50%"];
+
+#[test]
+fn canaries_go_first_and_are_as_before_in_the_end() {
+    let trial = Trial::start(10, |_| Kind::default());
+    trial.push(&["--selector", "k-*", "--set", "audio.gain_db=1.5"]);
+    let (code, pushed) = trial.push(&[&CANARY[..], &["--set", "video.bitrate_kbps=800"]].concat());
+    assert_eq!((code, &pushed["result"]["outcome"]), (0, &json!("confirmed")), "{pushed}");
+    assert_eq!(pushed["kiosks"].as_object().unwrap().len(), 10);
+    let explained = |kiosk: &str| trial.json(&["config", "explain", "video.bitrate_kbps", "--device", kiosk]);
+    for kiosk in 0..10 {
+        // Not from their own layers, which hold what they held.
+        let explained = explained(&format!("k-{kiosk}"));
+        assert_eq!((&explained["value"], &explained["set_by"]), (&json!(800), &json!("group seoul")));
+    }
+    let status = trial.json(&["config", "status"]);
+    let own: Vec<u64> = status
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|line| line["layer"] == "device")
+        .map(|line| line["confirmed"].as_u64().unwrap())
+        .collect();
+    assert_eq!(own.iter().filter(|revision| **revision == 3).count(), 5, "five were canaries: {own:?}");
+}
+
+#[test]
+fn canaries_that_fail_keep_the_others_from_getting_it() {
+    let trial = Trial::start(10, |_| Kind { fails: true, ..Kind::default() });
+    let (code, pushed) = trial.push(&[&CANARY[..], &["--set", "video.bitrate_kbps=800"]].concat());
+    assert_eq!((code, &pushed["result"]["outcome"]), (4, &json!("stopped")), "{pushed}");
+    assert_eq!(pushed["kiosks"].as_object().unwrap().len(), 1);
+    let status = trial.json(&["config", "status"]);
+    let group = status.as_array().unwrap().iter().filter(|line| line["layer"] != "device").count();
+    assert_eq!(group, 0, "the group got nothing: {status}");
+    let (_, text, _) = trial.run(&["config", "status"]);
+    assert!(text.contains("device  2"), "the canary has back what it had: {text}");
+}
+
+#[test]
+fn after_ctrl_c_or_a_crash_it_goes_on_where_it_was() {
+    for signal in [Signal::SIGINT, Signal::SIGKILL] {
+        let trial = Trial::start(10, |_| Kind { trial: Duration::from_millis(1500), ..Kind::default() });
+        let push = ["config", "push", "--yes", "--reason", "a test"];
+        let mut running = trial.spawn(&[&push[..], &CANARY[..], &["--set", "video.bitrate_kbps=800"]].concat());
+        // In the midst of the first step.
+        trial.until("a kiosk that tries it", |trial| trial.run(&["config", "status"]).1.contains("trial"));
+        kill(Pid::from_raw(i32::try_from(running.id()).unwrap()), signal).unwrap();
+        let code = running.wait().unwrap().code();
+        assert_eq!(code, (signal == Signal::SIGINT).then_some(130));
+        let rollouts = trial.broker.config_folder().join("rollouts");
+        let file = std::fs::read_dir(rollouts).unwrap().next().unwrap().unwrap().path().display().to_string();
+        let done = trial.json(&["config", "push", "--resume", &file, "--yes"]);
+        assert_eq!(done["result"]["outcome"], "confirmed", "{signal}: {done}");
+        assert_eq!(done["kiosks"].as_object().unwrap().len(), 10);
+        assert_eq!(trial.value("k-7", "video.bitrate_kbps"), 800);
+    }
+}
+
+#[test]
+fn the_broker_may_be_away_meanwhile() {
+    let mut trial = Trial::start(4, |_| Kind { trial: Duration::from_secs(1), ..Kind::default() });
+    let push = ["config", "push", "--yes", "--json", "--reason", "a test", "--canary", "25%", "--set"];
+    let running = trial.spawn(&[&push[..], &["video.bitrate_kbps=800", "--group", "seoul"]].concat());
+    trial.until("a kiosk that tries it", |trial| trial.run(&["config", "status"]).1.contains("trial"));
+    trial.broker.kill().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    trial.broker.start_again().unwrap();
+    let output = running.wait_with_output().unwrap();
+    let done: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(done["result"]["outcome"], "confirmed", "{done}");
+}
+
+#[test]
+fn two_admins_at_once_one_of_them_is_told() {
+    let trial = Trial::start(2, |_| Kind { trial: Duration::from_secs(2), ..Kind::default() });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("saved.json").display().to_string();
+    let save =
+        ["config", "push", "--reason", "a", "--group", "seoul", "--set", "video.bitrate_kbps=800", "--save", &file];
+    assert_eq!(trial.run(&save).0, 0);
+    // Meanwhile somebody else pushes to the same group.
+    assert_eq!(trial.push(&["--group", "seoul", "--set", "video.bitrate_kbps=700"]).0, 0);
+    let (code, told) = trial.coded(&["config", "push", "--resume", &file, "--yes"]);
+    assert_eq!((code, &told["result"]["outcome"]), (4, &json!("overtaken")), "{told}");
+    assert_eq!(trial.value("k-0", "video.bitrate_kbps"), 700);
+}
+
+#[test]
+fn who_is_away_gets_it_later_and_is_told_as_silent() {
+    let mut trial = Trial::start(3, |_| Kind::default());
+    trial.cut("k-2");
+    let push = ["config", "push", "--yes", "--reason", "a test", "--timeout", "3s", "--group", "seoul"];
+    let (code, told) = trial.coded(&[&push[..], &["--set", "video.bitrate_kbps=800"]].concat());
+    assert_eq!((code, &told["result"]["outcome"]), (3, &json!("partly")), "{told}");
+    assert_eq!(told["kiosks"]["k-2"]["state"], "silent");
+}

@@ -1,0 +1,458 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::fleet::machine::Delivery;
+use crate::fleet::{LogLevel, TrustedKey, Upload, sign};
+
+const START: u64 = 1_800_000_000;
+
+fn key(seed: u8) -> ed25519_dalek::SigningKey {
+    ed25519_dalek::SigningKey::from_bytes(&[seed; 32])
+}
+
+fn kiosk() -> KioskId {
+    KioskId::try_from("a-1".to_owned()).unwrap()
+}
+
+fn payload(number: u8, command: Command) -> CommandPayload {
+    CommandPayload {
+        target: Target::Device(kiosk()),
+        id: CommandId::from_random([number; 16]),
+        created: START,
+        expires: START + 60,
+        author: "Ada".into(),
+        reason: "because".into(),
+        force: false,
+        when_busy: WhenBusy::Wait,
+        command,
+    }
+}
+
+fn signed(payload: &CommandPayload, seed: u8) -> Vec<u8> {
+    let bytes = serde_json::to_vec(payload).unwrap();
+    sign(PayloadType::Command, &bytes, &[&key(seed)]).unwrap().to_bytes().unwrap()
+}
+
+/// A kiosk around the ledger: a disk, and what was executed and answered.
+#[derive(Clone)]
+struct World {
+    disk: Option<LedgerFile>,
+    ledger: Ledger,
+    /// Seconds since the beginning, and since the daemon's start.
+    time: u64,
+    since_start: u64,
+    clock_is_right: bool,
+    executed: Vec<(u64, CommandId, Command)>,
+    answers: Vec<Response>,
+    acked: usize,
+    disk_full: bool,
+    /// Effects before the power is lost.
+    fuel: Option<usize>,
+    effects: usize,
+    in_call: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Crash;
+
+impl World {
+    fn new() -> Self {
+        let now = Now { monotonic: Duration::ZERO, wall: Some(START) };
+        let (ledger, effects) = Ledger::start(kiosk(), None, now);
+        assert_eq!(effects, []);
+        Self {
+            disk: None,
+            ledger,
+            time: 0,
+            since_start: 0,
+            clock_is_right: true,
+            executed: Vec::new(),
+            answers: Vec::new(),
+            acked: 0,
+            disk_full: false,
+            fuel: None,
+            effects: 0,
+            in_call: false,
+        }
+    }
+
+    fn now(&self) -> Now {
+        let wall = self.clock_is_right.then_some(START + self.time);
+        Now { monotonic: Duration::from_secs(self.since_start), wall }
+    }
+
+    fn input(&mut self, input: LedgerInput) -> Result<(), Crash> {
+        let effects = self.ledger.handle(self.now(), input);
+        self.carry_out(effects)
+    }
+
+    fn carry_out(&mut self, effects: Vec<LedgerEffect>) -> Result<(), Crash> {
+        let files = effects.iter().filter(|effect| matches!(effect, LedgerEffect::Persist(_))).count();
+        assert!(files <= 1 && self.ledger.file.entries.len() <= MAX_ENTRIES);
+        for effect in effects {
+            if self.fuel == Some(0) {
+                return Err(Crash);
+            }
+            self.fuel = self.fuel.map(|fuel| fuel - 1);
+            self.effects += 1;
+            match effect {
+                LedgerEffect::Persist(_) if self.disk_full => {
+                    return self.input(LedgerInput::PersistFailed("no space left on device".into()));
+                }
+                LedgerEffect::Persist(file) => self.disk = Some(LedgerFile::decode(&file.encode()).unwrap()),
+                LedgerEffect::Ack(_) => self.acked += 1,
+                LedgerEffect::Execute(id, command) => self.executed.push((self.time, id, command)),
+                LedgerEffect::Respond(_, response) => self.answers.push(response),
+                LedgerEffect::Emit(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, payload: &CommandPayload) -> Result<(), Crash> {
+        self.send_bytes(signed(payload, 1))
+    }
+
+    fn send_bytes(&mut self, bytes: Vec<u8>) -> Result<(), Crash> {
+        let trusted = vec![TrustedKey::new(key(1).verifying_key(), None).unwrap()];
+        let reply = Reply { topic: "bk/v1/device/a-1/response".into(), correlation: Some(vec![1, 2]) };
+        self.input(LedgerInput::Message { bytes, reply, delivery: Delivery(1), trusted })
+    }
+
+    fn finish(&mut self, number: u8) -> Result<(), Crash> {
+        let id = CommandId::from_random([number; 16]);
+        self.input(LedgerInput::Finished {
+            id,
+            outcome: Outcome::Done,
+            message: String::new(),
+            result: json!({"n": number}),
+        })
+    }
+
+    fn call(&mut self, on: bool) -> Result<(), Crash> {
+        self.in_call = on;
+        self.input(if on { LedgerInput::CallStarted } else { LedgerInput::CallEnded })
+    }
+
+    fn wait(&mut self, seconds: u64) -> Result<(), Crash> {
+        let end = self.time + seconds;
+        for _ in 0..100 {
+            match self.ledger.deadline(self.now()) {
+                Some(at) if at.as_secs() <= self.since_start + (end - self.time) => {
+                    let step = at.as_secs().saturating_sub(self.since_start);
+                    (self.time, self.since_start) = (self.time + step, self.since_start + step);
+                    self.input(LedgerInput::Tick)?;
+                }
+                _ => {
+                    self.since_start += end - self.time;
+                    self.time = end;
+                    return Ok(());
+                }
+            }
+        }
+        panic!("a deadline is never served");
+    }
+
+    fn restart(&mut self) -> Result<(), Crash> {
+        (self.since_start, self.in_call) = (0, false);
+        let (ledger, effects) = Ledger::start(kiosk(), self.disk.clone(), self.now());
+        self.ledger = ledger;
+        self.carry_out(effects)
+    }
+
+    fn last(&self) -> (Outcome, &str) {
+        let last = self.answers.last().unwrap();
+        (last.outcome, last.message.as_str())
+    }
+}
+
+#[test]
+fn a_command_is_executed_once_and_answered_as_often_as_it_is_asked() {
+    let mut world = World::new();
+    let ping = payload(1, Command::Ping {});
+    world.send(&ping).unwrap();
+    assert_eq!((world.executed.len(), world.answers.len(), world.acked), (1, 0, 1));
+    world.send(&ping).unwrap();
+    assert_eq!(world.executed.len(), 1, "it comes again while it is executed");
+    world.finish(1).unwrap();
+    world.send(&ping).unwrap();
+    world.restart().unwrap();
+    world.send(&ping).unwrap();
+    assert_eq!((world.executed.len(), world.answers.len()), (1, 3));
+    for answer in &world.answers {
+        assert_eq!((answer.outcome, &answer.result), (Outcome::Done, &json!({"n": 1})));
+    }
+    // Until the broker has the answer, it is sent with each link.
+    world.input(LedgerInput::LinkUp).unwrap();
+    assert_eq!(world.answers.len(), 4);
+    world.input(LedgerInput::Delivered(ping.id)).unwrap();
+    world.input(LedgerInput::LinkUp).unwrap();
+    assert_eq!(world.answers.len(), 4);
+}
+
+#[test]
+fn a_restart_is_answered_after_it_and_anything_else_was_interrupted() {
+    let mut world = World::new();
+    world.send(&payload(1, Command::Reboot {})).unwrap();
+    world.send(&payload(2, Command::SelfCheck {})).unwrap();
+    world.restart().unwrap();
+    world.input(LedgerInput::LinkUp).unwrap();
+    let outcomes: Vec<Outcome> = world.answers.iter().map(|answer| answer.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Done, Outcome::Interrupted]);
+    assert_eq!(world.executed.len(), 2);
+}
+
+#[test]
+fn what_would_end_a_call_waits_is_refused_or_is_forced() {
+    let mut world = World::new();
+    world.call(true).unwrap();
+    world.send(&payload(1, Command::Ping {})).unwrap();
+    assert_eq!(world.executed.len(), 1, "harmless");
+    world.send(&payload(2, Command::Reboot {})).unwrap();
+    assert_eq!(world.last(), (Outcome::Waiting, "a customer is in a call"));
+    let refuse = CommandPayload { when_busy: WhenBusy::Refuse, ..payload(3, Command::RestartDaemon {}) };
+    world.send(&refuse).unwrap();
+    assert_eq!(world.last().0, Outcome::Refused);
+    world.send(&payload(4, Command::EndCall {})).unwrap();
+    assert_eq!(world.last(), (Outcome::Refused, "a customer is in a call; push with force to end it"));
+    assert_eq!(world.executed.len(), 1);
+    let forced = CommandPayload { force: true, ..payload(5, Command::EndCall {}) };
+    world.send(&forced).unwrap();
+    assert_eq!(world.executed.len(), 2);
+    world.call(false).unwrap();
+    assert_eq!(world.executed[2].2, Command::Reboot {});
+    // What was refused stays refused, whoever sends it again.
+    world.send(&refuse).unwrap();
+    assert_eq!((world.last().0, world.executed.len()), (Outcome::Refused, 3));
+    world.send(&payload(6, Command::EndCall {})).unwrap();
+    assert_eq!(world.last(), (Outcome::Done, "there is no call"));
+}
+
+#[test]
+fn what_waits_for_too_long_expires_by_the_clock_or_by_its_age() {
+    for clock_is_right in [true, false] {
+        let mut world = World::new();
+        world.clock_is_right = clock_is_right;
+        world.call(true).unwrap();
+        world.send(&payload(1, Command::Reboot {})).unwrap();
+        world.wait(59).unwrap();
+        assert_eq!(world.last().0, Outcome::Waiting);
+        world.wait(1).unwrap();
+        assert_eq!(world.last(), (Outcome::Expired, "the call did not end in time"), "clock {clock_is_right}");
+        world.call(false).unwrap();
+        assert_eq!(world.executed, []);
+    }
+}
+
+#[test]
+fn what_is_not_a_command_for_this_kiosk_now_is_refused_with_a_reason() {
+    let mut world = World::new();
+    let good = payload(1, Command::Ping {});
+    let other = Target::Device(KioskId::try_from("a-2".to_owned()).unwrap());
+    let group = Target::Group(crate::fleet::GroupName::try_from("north".to_owned()).unwrap());
+    let level = Command::SetLogLevel { level: LogLevel::Debug, minutes: 0 };
+    let upload = Upload::Https { url: "http://10.0.0.1/".into() };
+    let unknown = String::from_utf8(serde_json::to_vec(&good).unwrap()).unwrap().replace("ping", "format-disk");
+    let raw = |bytes: &[u8]| sign(PayloadType::Command, bytes, &[&key(1)]).unwrap().to_bytes().unwrap();
+    world.send(&payload(9, Command::Ping {})).unwrap();
+    for (name, bytes) in [
+        ("unknown key", signed(&good, 2)),
+        ("another kiosk's", signed(&CommandPayload { target: other, ..good.clone() }, 1)),
+        ("a group's", signed(&CommandPayload { target: group, ..good.clone() }, 1)),
+        ("late", signed(&CommandPayload { created: START - 9, expires: START, ..good.clone() }, 1)),
+        ("for two days", signed(&CommandPayload { expires: START + 172_800, ..good.clone() }, 1)),
+        ("backwards", signed(&CommandPayload { expires: START - 1, ..good.clone() }, 1)),
+        ("no author", signed(&CommandPayload { author: "\u{1b}[2J".into(), ..good.clone() }, 1)),
+        ("no minutes", signed(&CommandPayload { command: level, ..good.clone() }, 1)),
+        (
+            "not encrypted",
+            signed(
+                &CommandPayload { command: Command::CollectDiagnostics { journal_minutes: 5, upload }, ..good.clone() },
+                1,
+            ),
+        ),
+        ("another with the same id", signed(&payload(9, Command::Reboot {}), 1)),
+        ("a layer", sign(PayloadType::Desired, b"{}", &[&key(1)]).unwrap().to_bytes().unwrap()),
+        ("unknown command", raw(unknown.as_bytes())),
+        ("noise", b"\xff\xfe".to_vec()),
+    ] {
+        world.send_bytes(bytes).unwrap();
+        let answer = world.answers.pop().unwrap();
+        world.answers.push(Response { message: format!("{name}: {}", answer.message), ..answer });
+    }
+    let told: Vec<String> =
+        world.answers.iter().map(|answer| format!("{:?} {}", answer.outcome, answer.message)).collect();
+    insta::assert_snapshot!(told.join("\n"));
+    assert_eq!((world.executed.len(), world.acked), (1, 14));
+}
+
+#[test]
+fn what_is_forgotten_can_not_come_again_also_when_the_clock_is_lost() {
+    let mut world = World::new();
+    let ping = payload(1, Command::Ping {});
+    world.send(&ping).unwrap();
+    world.finish(1).unwrap();
+    world.wait(120).unwrap();
+    world.send(&CommandPayload { created: START + 100, expires: START + 160, ..payload(2, Command::Ping {}) }).unwrap();
+    world.finish(2).unwrap();
+    assert_eq!(world.ledger.file.entries.len(), 1, "the first is forgotten");
+    world.restart().unwrap();
+    world.clock_is_right = false;
+    world.send(&ping).unwrap();
+    assert_eq!((world.last().0, world.executed.len()), (Outcome::Refused, 2));
+}
+
+#[test]
+fn the_ledger_is_bounded_and_forgets_nothing_before_its_time() {
+    let mut world = World::new();
+    let numbered = |number: usize| {
+        let mut random = [0; 16];
+        random[..8].copy_from_slice(&number.to_le_bytes());
+        CommandPayload { id: CommandId::from_random(random), ..payload(0, Command::Ping {}) }
+    };
+    for number in 0..MAX_ENTRIES + 10 {
+        world.send(&numbered(number)).unwrap();
+    }
+    assert_eq!((world.executed.len(), world.last().0), (MAX_ENTRIES, Outcome::Refused));
+    assert!(world.disk.as_ref().unwrap().encode().len() < 256 * 1024);
+}
+
+#[test]
+fn what_can_not_be_stored_is_not_executed() {
+    let mut world = World::new();
+    world.disk_full = true;
+    world.send(&payload(1, Command::Reboot {})).unwrap();
+    assert_eq!(world.executed, []);
+    assert_eq!(world.last(), (Outcome::Failed, "not done: the kiosk could not store it: no space left on device"));
+    world.disk_full = false;
+    world.send(&payload(2, Command::Ping {})).unwrap();
+    world.disk_full = true;
+    world.finish(2).unwrap();
+    assert_eq!(world.last().0, Outcome::Done, "what was done is answered");
+}
+
+/// A script with every kind of turn, each effect of it a place where the power is lost.
+fn script(world: &mut World) -> Result<(), Crash> {
+    world.send(&payload(1, Command::Ping {}))?;
+    world.finish(1)?;
+    world.call(true)?;
+    world.send(&payload(2, Command::Reboot {}))?;
+    world.send(&CommandPayload { when_busy: WhenBusy::Refuse, ..payload(3, Command::RestartDaemon {}) })?;
+    world.send(&CommandPayload { force: true, ..payload(4, Command::EndCall {}) })?;
+    world.finish(4)?;
+    world.call(false)?;
+    world.restart()?;
+    world.send(&payload(5, Command::SelfCheck {}))?;
+    world.finish(5)
+}
+
+#[test]
+fn the_power_can_be_lost_at_any_effect_and_nothing_is_executed_twice() {
+    let mut whole = World::new();
+    script(&mut whole).unwrap();
+    assert!(whole.effects > 20);
+    for fuel in 0..whole.effects {
+        let mut world = World::new();
+        world.fuel = Some(fuel);
+        assert_eq!(script(&mut world), Err(Crash));
+        world.fuel = None;
+        world.restart().unwrap();
+        // The broker sends everything again that was not acknowledged, and somebody sends the rest again.
+        for number in 1..=5 {
+            let command = [
+                Command::Ping {},
+                Command::Reboot {},
+                Command::RestartDaemon {},
+                Command::EndCall {},
+                Command::SelfCheck {},
+            ];
+            let forced = number == 4;
+            let when_busy = if number == 3 { WhenBusy::Refuse } else { WhenBusy::Wait };
+            let payload = CommandPayload {
+                force: forced,
+                when_busy,
+                ..payload(number, command[usize::from(number) - 1].clone())
+            };
+            world.send(&payload).unwrap();
+        }
+        let mut ids: Vec<&CommandId> = world.executed.iter().map(|(_, id, _)| id).collect();
+        ids.sort();
+        let all = ids.len();
+        ids.dedup();
+        assert_eq!(ids.len(), all, "executed twice, power lost at effect {fuel}");
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Send { number: u8, kind: u8, force: bool, refuse: bool },
+    Finish(u8),
+    Call(bool),
+    Wait(u64),
+    Restart,
+    Disk(bool),
+    Clock(bool),
+    Crash(usize),
+    LinkUp,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..6_u8, 0..4_u8, any::<bool>(), any::<bool>())
+            .prop_map(|(number, kind, force, refuse)| Step::Send { number, kind, force, refuse }),
+        3 => (0..6_u8).prop_map(Step::Finish),
+        2 => any::<bool>().prop_map(Step::Call),
+        2 => (0..90_u64).prop_map(Step::Wait),
+        1 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(Step::Disk),
+        1 => any::<bool>().prop_map(Step::Clock),
+        2 => (0..6_usize).prop_map(Step::Crash),
+        1 => Just(Step::LinkUp),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_course_of_events_executes_each_command_at_most_once_and_in_time(
+        steps in proptest::collection::vec(any_step(), 1..50),
+    ) {
+        let mut world = World::new();
+        let mut lost = false;
+        for step in steps {
+            let in_call = world.in_call;
+            let executed = world.executed.len();
+            let mut forced = false;
+            let outcome = match step {
+                Step::Send { number, kind, force, refuse } => {
+                    let command = [Command::Ping {}, Command::Reboot {}, Command::EndCall {}, Command::SelfCheck {}];
+                    let when_busy = if refuse { WhenBusy::Refuse } else { WhenBusy::Wait };
+                    forced = force;
+                    let command = command[usize::from(kind)].clone();
+                    world.send(&CommandPayload { force, when_busy, ..payload(number, command) })
+                }
+                Step::Finish(number) => world.finish(number),
+                Step::Call(on) => world.call(on),
+                Step::Wait(seconds) => world.wait(seconds),
+                Step::Restart => world.restart(),
+                Step::Disk(full) => { world.disk_full = full; Ok(()) }
+                Step::Clock(right) => { world.clock_is_right = right; lost |= !right; Ok(()) }
+                Step::Crash(fuel) => { world.fuel = Some(fuel); Ok(()) }
+                Step::LinkUp => world.input(LedgerInput::LinkUp),
+            };
+            if outcome.is_err() {
+                world.fuel = None;
+                prop_assert!(world.restart().is_ok());
+            }
+            for (time, _, command) in &world.executed[executed..] {
+                prop_assert!(!in_call || !world.in_call || forced || !command.ends_a_call(), "{command:?} in a call");
+                prop_assert!(lost || *time < 60, "{command:?} after its time");
+            }
+        }
+        let mut ids: Vec<&CommandId> = world.executed.iter().map(|(_, id, _)| id).collect();
+        ids.sort();
+        let all = ids.len();
+        ids.dedup();
+        prop_assert_eq!(ids.len(), all, "executed twice");
+    }
+}

@@ -1,0 +1,210 @@
+//! What a kiosk says of itself: whether it is there, and what it makes of the desired layers.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::desired::Target;
+use super::digest::Digest;
+use super::name::GroupName;
+
+/// Retained on the `presence` topic, and the last will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Presence {
+    /// Whether it is connected.
+    pub online: bool,
+    /// Version of the daemon.
+    pub version: String,
+    /// Groups that it listens to, in the order of their layers.
+    #[serde(default)]
+    pub groups: Vec<GroupName>,
+}
+
+/// Which layer. They are merged in the order of `[fleet] groups`, the kiosk's own on top.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum LayerName {
+    /// That of a group.
+    Group(GroupName),
+    /// That of this kiosk alone.
+    Device,
+}
+
+impl LayerName {
+    /// Of a payload's target.
+    #[must_use]
+    pub fn of(target: &Target) -> Self {
+        match target {
+            Target::Device(_) => Self::Device,
+            Target::Group(group) => Self::Group(group.clone()),
+        }
+    }
+}
+
+impl fmt::Display for LayerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(group) => write!(f, "group {group}"),
+            Self::Device => f.write_str("device"),
+        }
+    }
+}
+
+/// Where a pushed layer is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Phase {
+    /// It is here.
+    Received,
+    /// Signatures, target, order and expiry are in order.
+    Verified,
+    /// Merged with the other layers it is a configuration.
+    Validated,
+    /// It waits for the end of a call, for the link, or for another layer's trial.
+    Staged,
+    /// It is in force, until it proves itself or the deadline passes.
+    Trial,
+    /// It is in force for good.
+    Confirmed,
+    /// It was not tried.
+    Rejected,
+    /// It was tried, failed, and what was confirmed before is back.
+    RolledBack,
+}
+
+impl Phase {
+    /// Whether nothing more will happen to it by itself.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Rejected | Self::RolledBack)
+    }
+
+    /// The word in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Verified => "verified",
+            Self::Validated => "validated",
+            Self::Staged => "staged",
+            Self::Trial => "trial",
+            Self::Confirmed => "confirmed",
+            Self::Rejected => "rejected",
+            Self::RolledBack => "rolled-back",
+        }
+    }
+}
+
+/// What orders the payloads of one target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Revision {
+    /// See the payload.
+    pub epoch: u32,
+    /// See the payload.
+    pub revision: u64,
+    /// SHA-256 of the payload's exact bytes.
+    pub digest: Digest,
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{} ({})", self.epoch, self.revision, self.digest.short())
+    }
+}
+
+/// One thing that is wrong, with the key that it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct PathError {
+    /// Such as `janus.url`; empty when it is about no key.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// What is wrong, what is allowed, and what to do.
+    pub message: String,
+}
+
+/// When a phase was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct PhaseAt {
+    /// Which.
+    pub phase: Phase,
+    /// Unix seconds; absent while the kiosk's clock is not synchronised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+}
+
+/// What became of one payload whose signature was right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Attempt {
+    /// Which payload.
+    #[serde(flatten)]
+    pub revision: Revision,
+    /// Who pushed it.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+    /// Where it is now.
+    pub phase: Phase,
+    /// The way until there. Phases that take no time of their own are in one report.
+    pub phases: Vec<PhaseAt>,
+    /// Why it was rejected or rolled back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<PathError>,
+}
+
+/// A message on a desired topic that was refused before it became an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Refusal {
+    /// SHA-256 of the message's payload, or of the message itself when there is none.
+    pub digest: Digest,
+    /// Stable name, for programs: `malformed`, `too-large`, `unknown-key`, `wrong-signature`, `wrong-target`, `expired`,
+    /// `stale`, `conflict`, `signatures-missing`.
+    pub code: String,
+    /// Why, for people.
+    pub message: String,
+    /// How often in a row.
+    pub count: u32,
+}
+
+/// One layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct LayerReport {
+    /// Which.
+    pub layer: LayerName,
+    /// What of it is in force for good; absent when nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Revision>,
+    /// The last payloads, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// The last message that was refused, until one is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
+    /// The confirmed layer does not fit the site file any more and is left out: why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<PathError>,
+}
+
+/// Retained on the `reported` topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reported {
+    /// Version of the daemon.
+    pub version: String,
+    /// SHA-256 of the configuration in force; equal on two kiosks when every key is.
+    pub effective: Digest,
+    /// The same of what is confirmed: another one only in a trial.
+    pub confirmed: Digest,
+    /// Every layer that this kiosk listens to, in the order of the merge.
+    pub layers: Vec<LayerReport>,
+    /// What is wrong with the kiosk's own storage of all this, such as a full disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<String>,
+}

@@ -1,0 +1,331 @@
+//! The connection to the broker: MQTT 5 over our own TLS, made again and again, with a pause that grows.
+//!
+//! It keeps nothing: what must arrive stays in the outbox until the broker has acknowledged it, and what came is
+//! acknowledged when the fleet's task says so, which is after it is on the disk.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kiosk_proto::backoff::Backoff;
+use kiosk_proto::fleet::MAX_PACKET_BYTES;
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v5::{ConnAck, LastWill, Packet, Publish, PublishProperties, SubscribeReasonCode};
+use rumqttc::{
+    AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, MqttOptions, PublishOptions, SubscribeFilter,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+use super::session::NothingKept;
+use crate::dial::{self, Server};
+
+/// Between two tries at most, as doubled from the first: full jitter, so that a fleet does not come back as one wave.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+/// A connection that held this long was a good one: the next pause is a short one again.
+const STABLE: Duration = Duration::from_secs(180);
+/// TCP and TLS, each with its own limit, and then the broker's greeting.
+const CONNECT: Duration = Duration::from_secs(15);
+/// How long the broker gets for the subscriptions.
+const SUBSCRIBE: Duration = Duration::from_secs(15);
+/// How long a farewell may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// What the broker keeps for a kiosk that is away, in seconds: a command has expired by then.
+const SESSION_EXPIRY_S: u32 = 24 * 60 * 60;
+/// Messages of the broker that are not acknowledged yet.
+const RECEIVE_MAXIMUM: u16 = 16;
+/// Requests that wait to be written.
+const QUEUE: usize = 128;
+/// Events that wait to be taken.
+const EVENTS: usize = 64;
+
+/// Who and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkSettings {
+    /// Client identifier: the kiosk's.
+    pub client_id: String,
+    /// The broker's name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Who may have signed its certificate.
+    pub ca_file: Option<PathBuf>,
+    /// The kiosk's certificate.
+    pub cert_file: PathBuf,
+    /// Its key.
+    pub key_file: PathBuf,
+    /// Seconds between signs of life.
+    pub keepalive_s: u16,
+    /// What to listen to.
+    pub subscriptions: Vec<String>,
+    /// The last will: topic, and what the broker says there when the kiosk is gone.
+    pub will: (String, Vec<u8>),
+    /// Forget what the broker has kept for the kiosk: the first connection only.
+    pub clean_start: bool,
+}
+
+/// What the link tells the fleet's task.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// Connected and subscribed.
+    Up(Session),
+    /// The connection was lost or could not be made; another try follows.
+    Down(String),
+    /// A message, to be acknowledged with [`Session::ack`].
+    Message(Box<Publish>),
+    /// The broker does not let the kiosk read this topic.
+    Refused(String),
+}
+
+/// A connection that is up. Everything here returns at once; what is sent over a connection that was lost is lost.
+#[derive(Debug, Clone)]
+pub struct Session {
+    client: AsyncClient,
+    max_packet_bytes: u32,
+}
+
+/// Why a message was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotSent {
+    /// The broker would cut the connection.
+    #[error(
+        "{bytes} bytes on {topic} are more than the broker takes ({limit}); raise max_packet_size in its configuration"
+    )]
+    TooLarge {
+        /// Of the payload.
+        bytes: usize,
+        /// Where to.
+        topic: String,
+        /// What the broker said.
+        limit: u32,
+    },
+    /// The connection is gone, or does not drain.
+    #[error("the connection to the broker is gone or does not drain")]
+    NoConnection,
+}
+
+impl Session {
+    /// Publishes with QoS 1; what is returned ends when the broker has it (`true`), or the connection is gone.
+    ///
+    /// # Errors
+    /// When it is too large, or there is no connection.
+    pub fn publish(
+        &self,
+        topic: &str,
+        payload: Vec<u8>,
+        retain: bool,
+        properties: PublishProperties,
+    ) -> Result<impl Future<Output = bool> + Send + 'static, NotSent> {
+        self.fits(topic, payload.len())?;
+        let options = PublishOptions::new(QoS::AtLeastOnce).retain(retain).properties(properties);
+        let notice = self.client.try_publish_tracked(topic, payload, options).map_err(|_| NotSent::NoConnection)?;
+        Ok(async move { notice.wait_async().await.is_ok() })
+    }
+
+    /// Publishes with QoS 0: figures that nobody misses.
+    ///
+    /// # Errors
+    /// When it is too large, or there is no connection.
+    pub fn publish_and_forget(&self, topic: &str, payload: Vec<u8>) -> Result<(), NotSent> {
+        self.fits(topic, payload.len())?;
+        self.client.try_publish(topic, payload, PublishOptions::new(QoS::AtMostOnce)).map_err(|_| NotSent::NoConnection)
+    }
+
+    /// Acknowledges a message, so that the broker forgets it.
+    pub fn ack(&self, message: &Publish) {
+        if self.client.try_ack(message).is_err() {
+            debug!("a message is not acknowledged: the connection is gone; the broker sends it again");
+        }
+    }
+
+    /// Subscribes again: what is retained comes anew.
+    pub fn subscribe(&self, topics: &[String]) {
+        let filters = topics.iter().map(|topic| SubscribeFilter::new(topic, QoS::AtLeastOnce));
+        if self.client.try_subscribe_many(filters).is_err() {
+            debug!("not subscribed again: the connection is gone");
+        }
+    }
+
+    /// Says farewell: the last will is not published.
+    pub async fn close(&self) {
+        let _ = self.client.disconnect_with_timeout(FAREWELL).await;
+    }
+
+    fn fits(&self, topic: &str, bytes: usize) -> Result<(), NotSent> {
+        // Fixed header, packet identifier and properties; topics and properties here have at most some hundred bytes.
+        const OVERHEAD: usize = 1024;
+        let limit = self.max_packet_bytes;
+        if bytes + topic.len() + OVERHEAD > limit as usize {
+            return Err(NotSent::TooLarge { bytes, topic: topic.to_owned(), limit });
+        }
+        Ok(())
+    }
+}
+
+/// The link: connects until it is dropped.
+#[derive(Debug)]
+pub struct Link {
+    task: JoinHandle<()>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Link {
+    /// A link of a kiosk that is in no fleet.
+    pub fn none() -> (Self, mpsc::Receiver<LinkEvent>) {
+        let (events, inbox) = mpsc::channel(EVENTS);
+        let wait = async move {
+            let _events = events;
+            std::future::pending().await
+        };
+        (Self { task: tokio::spawn(wait) }, inbox)
+    }
+
+    /// Begins to connect.
+    pub fn start(settings: LinkSettings) -> (Self, mpsc::Receiver<LinkEvent>) {
+        let (events, inbox) = mpsc::channel(EVENTS);
+        (Self { task: tokio::spawn(run(settings, events)) }, inbox)
+    }
+}
+
+async fn run(mut settings: LinkSettings, events: mpsc::Sender<LinkEvent>) {
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    loop {
+        let begin = Instant::now();
+        let failure = Arc::<Mutex<Option<String>>>::default();
+        let (client, eventloop) = AsyncClient::builder(options(&settings, failure.clone())).capacity(QUEUE).build();
+        let error = converse(&settings, client, eventloop, &events).await;
+        // What the connector says names host, address and remedy; what the client makes of it does not.
+        let reason = failure.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(error);
+        settings.clean_start &= begin.elapsed() < SUBSCRIBE;
+        if begin.elapsed() >= STABLE {
+            backoff.reset();
+        }
+        let pause = backoff.next(rand::random());
+        warn!(pause_ms = pause.as_millis(), "no connection to the broker: {reason}");
+        if events.send(LinkEvent::Down(reason)).await.is_err() {
+            return;
+        }
+        sleep(pause).await;
+    }
+}
+
+fn options(settings: &LinkSettings, failure: Arc<Mutex<Option<String>>>) -> MqttOptions {
+    let broker = Broker::tcp(settings.host.clone(), settings.port);
+    let mut options = MqttOptions::new(settings.client_id.clone(), broker);
+    let (topic, will) = settings.will.clone();
+    options
+        .set_keep_alive(settings.keepalive_s)
+        .set_clean_start(settings.clean_start)
+        .set_session_store(NothingKept { client_id: settings.client_id.clone(), session_expiry_s: SESSION_EXPIRY_S })
+        .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
+        .set_receive_maximum(Some(RECEIVE_MAXIMUM))
+        .set_max_packet_size(Some(MAX_PACKET_BYTES))
+        .set_ack_mode(AckMode::Manual)
+        .set_connect_timeout(CONNECT)
+        .set_last_will(LastWill::new(topic, will, QoS::AtLeastOnce, true, None));
+    let settings = settings.clone();
+    options.set_socket_connector(move |_, _| {
+        let (settings, failure) = (settings.clone(), failure.clone());
+        async move {
+            let server = Server {
+                host: &settings.host,
+                port: settings.port,
+                tls: true,
+                ca_file: settings.ca_file.as_deref(),
+                identity: Some((&settings.cert_file, &settings.key_file)),
+                user_timeout: Some(Duration::from_secs(u64::from(settings.keepalive_s))),
+                keys: dial::BROKER,
+            };
+            dial::connect(&server).await.map_err(|error| {
+                let text = error.to_string();
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.clone());
+                io::Error::other(text)
+            })
+        }
+    });
+    options
+}
+
+/// One connection, until it is lost; returns why.
+async fn converse(
+    settings: &LinkSettings,
+    client: AsyncClient,
+    mut eventloop: EventLoop,
+    events: &mpsc::Sender<LinkEvent>,
+) -> String {
+    let greeting = match timeout(SUBSCRIBE, greeting(&mut eventloop)).await {
+        Ok(Ok(greeting)) => greeting,
+        Ok(Err(error)) => return explain(&error),
+        Err(_) => return format!("the broker did not greet within {} s", SUBSCRIBE.as_secs()),
+    };
+    // Always, and not only when the broker has forgotten the session: the retained desired state comes anew with it.
+    let filters = settings.subscriptions.iter().map(|topic| SubscribeFilter::new(topic, QoS::AtLeastOnce));
+    if client.try_subscribe_many(filters).is_err() {
+        return "the subscriptions were not sent".to_owned();
+    }
+    let max_packet_bytes = greeting.properties.as_ref().and_then(|p| p.max_packet_size).unwrap_or(MAX_PACKET_BYTES);
+    let session = Session { client, max_packet_bytes };
+    let mut up = Some(session);
+    let deadline = Instant::now() + SUBSCRIBE;
+    loop {
+        let event = if up.is_some() {
+            match timeout(deadline.saturating_duration_since(Instant::now()), eventloop.poll()).await {
+                Ok(event) => event,
+                Err(_) => return format!("the broker did not answer the subscriptions in {} s", SUBSCRIBE.as_secs()),
+            }
+        } else {
+            eventloop.poll().await
+        };
+        let told = match event {
+            Ok(Event::Incoming(Packet::SubAck(answer))) => {
+                for (topic, code) in settings.subscriptions.iter().zip(&answer.return_codes) {
+                    if !matches!(code, SubscribeReasonCode::Success(_)) {
+                        warn!(topic, ?code, "the broker does not let the kiosk read a topic: see its access list");
+                        let _ = events.send(LinkEvent::Refused(topic.clone())).await;
+                    }
+                }
+                match up.take() {
+                    Some(session) => {
+                        info!(session_present = greeting.session_present, "connected to the broker");
+                        events.send(LinkEvent::Up(session)).await
+                    }
+                    None => Ok(()),
+                }
+            }
+            Ok(Event::Incoming(Packet::Publish(message))) => events.send(LinkEvent::Message(Box::new(message))).await,
+            Ok(_) => Ok(()),
+            Err(error) => return explain(&error),
+        };
+        if told.is_err() {
+            return "the fleet's task has ended".to_owned();
+        }
+    }
+}
+
+async fn greeting(eventloop: &mut EventLoop) -> Result<ConnAck, ConnectionError> {
+    loop {
+        if let Event::Incoming(Packet::ConnAck(greeting)) = eventloop.poll().await? {
+            return Ok(greeting);
+        }
+    }
+}
+
+fn explain(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ConnectionRefused(code) => {
+            format!(
+                "the broker refuses the kiosk: {code:?}; is its certificate's name kiosk.id, and in the access list?"
+            )
+        }
+        other => other.to_string(),
+    }
+}

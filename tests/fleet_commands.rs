@@ -1,0 +1,217 @@
+//! Commands are carried out once, not in a customer's way, and answered; diagnostics come without secrets.
+
+use flate2::read::GzDecoder;
+use kiosk_harness::{
+    Error, Result,
+    fleet::{self, Fleet, command, now},
+    janus::ROOM,
+    process::Process,
+    scene,
+    wait::until,
+    world::{Host, World, scenario},
+};
+use kiosk_proto::fleet::{Command, LogLevel, Upload, WhenBusy};
+use serde_json::{Value, json};
+use std::{fs, io::Read, os::unix::fs::PermissionsExt};
+
+/// How often the daemon has started, as the admin sees it.
+fn starts(fleet: &Fleet) -> usize {
+    fleet.said("event").iter().filter(|event| event["kind"] == "daemon-started").count()
+}
+
+#[test]
+fn a_command_that_would_end_a_call_waits_is_refused_or_is_forced() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        fleet.kiosk.start_call()?;
+        fleet.kiosk.wait_state("waiting", scene::SETUP)?;
+
+        let mut refuse = command(Command::RestartDaemon {});
+        refuse.when_busy = WhenBusy::Refuse;
+        assert_eq!(fleet.run(&refuse)?["outcome"], "refused");
+        assert_eq!(fleet.run(&command(Command::EndCall {}))?["outcome"], "refused");
+
+        // It waits for the end of the call, and is done once, though it comes twice.
+        let restart = command(Command::RestartDaemon {});
+        fleet.send(&restart)?;
+        fleet.wait_answer(restart.id.as_str(), |answer| answer["outcome"] == "waiting")?;
+        fleet.send(&restart)?;
+        assert_eq!(fleet.kiosk.state()?, "waiting");
+        let pid = fleet.kiosk.process().pid();
+        let mut end = command(Command::EndCall {});
+        end.force = true;
+        assert_eq!(fleet.run(&end)?["outcome"], "done");
+        fleet.wait_answer(restart.id.as_str(), |answer| answer["outcome"] == "done")?;
+        until(fleet::SOON, "the second start", || Ok((starts(&fleet) == 2).then_some(())))?;
+        // And again, when all is over.
+        fleet.send(&restart)?;
+        let done = |fleet: &Fleet| fleet.said("response/test").iter().filter(|a| a["outcome"] == "done").count();
+        until(fleet::SOON, "the same answer again", || Ok((done(&fleet) >= 3).then_some(())))?;
+        fleet.kiosk.process().must_run()?;
+        assert_eq!((starts(&fleet), fleet.kiosk.process().pid()), (2, pid));
+        let ended = fleet.said("event").into_iter().find(|event| event["kind"] == "call-ended");
+        assert_eq!(ended.map(|event| event["reason"].clone()), Some(json!("asked to end")));
+        Ok(())
+    });
+}
+
+#[test]
+fn levels_of_the_journal_dry_runs_and_what_set_a_value() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        let level = Command::SetLogLevel { level: LogLevel::Debug, minutes: 1 };
+        assert_eq!(fleet.run(&command(level))?["outcome"], "done");
+        fleet.kiosk.start_call()?;
+        fleet.kiosk.process().wait_log("DEBUG", fleet::SOON)?;
+        fleet.kiosk.end_call()?;
+
+        let Value::Object(wide) = json!({"camera": {"width": 640}, "video": {"bitrate_kbps": 20}}) else {
+            return Ok(());
+        };
+        let layer = kiosk_proto::fleet::LayerName::Device;
+        let wrong = command(Command::DryRun { config: kiosk_proto::fleet::Object(wide), layer: layer.clone() });
+        let answer = fleet.run(&wrong)?;
+        assert!(answer["result"]["errors"].to_string().contains("video.bitrate_kbps"), "{answer}");
+        let Value::Object(good) = json!({"camera": {"width": 640}}) else { return Ok(()) };
+        let answer = fleet.run(&command(Command::DryRun { config: kiosk_proto::fleet::Object(good), layer }))?;
+        assert_eq!(answer["result"]["changes"], json!([{"key": "camera.width", "from": 1280, "to": 640}]));
+
+        fleet.push(&fleet::desired(1, json!({"camera": {"width": 640}})))?;
+        fleet.wait_phase(1, "confirmed")?;
+        let keys = vec!["camera.width".into(), "camera.height".into(), "janus.room".into()];
+        let answer = fleet.run(&command(Command::ExplainConfig { keys }))?;
+        let set_by: Vec<&str> =
+            answer["result"].as_array().into_iter().flatten().filter_map(|line| line["set_by"].as_str()).collect();
+        assert_eq!(set_by, ["default", "device", "site"]);
+        // There is no logind here, and it is said.
+        let answer = fleet.run(&command(Command::Reboot {}))?;
+        assert_eq!(answer["outcome"], "failed");
+        assert!(answer["message"].as_str().is_some_and(|text| text.contains("logind")), "{answer}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_clock_that_is_wrong_by_ten_years_and_not_synchronised_decides_nothing() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        const TEN_YEARS: u64 = 10 * 365 * 86_400;
+        for created in [now() - TEN_YEARS, now() + TEN_YEARS] {
+            let mut ping = command(Command::Ping {});
+            (ping.created, ping.expires) = (created, created + 60);
+            assert_eq!(fleet.run(&ping)?["outcome"], "done");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn diagnostics_come_in_parts_and_without_secrets() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let (token, _) = janus.kiosk_token_files(ROOM)?;
+        let secret = fs::read_to_string(&token).map_err(Error::io("the token"))?.trim().to_owned();
+        // The journal of this machine: many lines that do not compress, and one that has what no line should have.
+        let tools = world.dir().join("tools");
+        fs::create_dir(&tools).map_err(Error::io("a folder"))?;
+        let journalctl = tools.join("journalctl");
+        let script = format!(
+            "#!/bin/sh\necho 'the token is {secret}'\necho 'AGENT=agent/Ada Lovelace'\n\
+             head -c 400000 /dev/urandom | base64 -w 100\necho \"asked with $*\"\n"
+        );
+        fs::write(&journalctl, script).map_err(Error::io("a script"))?;
+        fs::set_permissions(&journalctl, fs::Permissions::from_mode(0o755)).map_err(Error::io("a script"))?;
+        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
+        let mut fleet = Fleet::start_in(world, fleet::broker(world)?, scene::kiosk_config(&janus)?, &[("PATH", path)])?;
+
+        let mut collect = |max_bytes: u32| -> Result<(Value, Vec<u8>)> {
+            let upload = Upload::Mqtt { max_bytes };
+            let ask = command(Command::CollectDiagnostics { journal_minutes: 15, upload });
+            let answer = fleet.run(&ask)?;
+            let topic = fleet.topic(&format!("chunk/{}", ask.id));
+            let parts = fleet.all.messages().into_iter().filter(|message| message.topic == topic);
+            Ok((answer, parts.flat_map(|message| message.payload()).collect()))
+        };
+        let read = |bytes: &[u8]| -> Result<String> {
+            let mut text = String::new();
+            GzDecoder::new(bytes).read_to_string(&mut text).map_err(Error::io("the diagnostics"))?;
+            Ok(text)
+        };
+        let (answer, bytes) = collect(4 * 1024 * 1024)?;
+        assert_eq!((&answer["outcome"], &answer["result"]["bytes"]), (&json!("done"), &json!(bytes.len())));
+        assert!(bytes.len() > 200_000, "one part alone: {}", bytes.len());
+        let text = read(&bytes)?;
+        assert!(!text.contains(&secret) && !text.contains("Lovelace"));
+        let facts: Value = serde_json::from_str(&text).map_err(Error::json("the diagnostics"))?;
+        assert_eq!(facts["config"]["kiosk"]["id"], fleet::KIOSK);
+        assert_eq!(facts["journal"][0], "the token is [redacted]");
+        let last = facts["journal"].as_array().and_then(|lines| lines.last()).cloned().unwrap_or_default();
+        assert!(last.as_str().is_some_and(|line| line.contains("--since=-15min")), "{last}");
+
+        // With less room it is the older lines that are missing.
+        let (_, bytes) = collect(50_000)?;
+        assert!(bytes.len() <= 50_000);
+        let facts: Value = serde_json::from_str(&read(&bytes)?).map_err(Error::json("the diagnostics"))?;
+        assert!(facts["journal_missing"].as_str().is_some_and(|text| text.contains("older lines")));
+        assert_eq!(facts["journal"].as_array().and_then(|lines| lines.last()).cloned().unwrap_or_default(), last);
+        let (answer, bytes) = collect(100)?;
+        assert_eq!((&answer["outcome"], bytes.len()), (&json!("failed"), 0));
+        Ok(())
+    });
+}
+
+/// A server that takes one request, writes it to `upload` in the world's folder, and answers with a status.
+fn server(world: &World, fleet: &Fleet, status: &str) -> Result<Process> {
+    let identity = fleet.broker.authority().server(&[&Host::Server.address().to_string()])?;
+    let dir = world.dir().display();
+    // What it prints on standard input is the answer; it has to wait for the request.
+    let script = format!(
+        "(while ! grep -q Content-Length {dir}/upload; do sleep 0.1; done; sleep 1; \
+         printf 'HTTP/1.1 {status}\\r\\nContent-Length: 0\\r\\n\\r\\n'; sleep 2) | openssl s_server -quiet -naccept 1 \
+         -port 8443 -cert {} -key {} > {dir}/upload",
+        identity.certificate.display(),
+        identity.key.display()
+    );
+    let mut command = world.at(Host::Server)?.command("sh");
+    fs::write(world.dir().join("upload"), "").map_err(Error::io("upload"))?;
+    let mut process = world.at(Host::Server)?.spawn("https", command.args(["-c", &script]))?;
+    process.until(fleet::SOON, "the server to listen", || {
+        let listening = world.run(Host::Server, "ss", &["-Hltn", "sport = :8443"])?;
+        Ok((!listening.trim().is_empty()).then_some(()))
+    })?;
+    Ok(process)
+}
+
+#[test]
+fn diagnostics_go_to_an_address_too_and_a_refusal_is_told() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        let url = format!("https://{}:8443/bk/kiosk-1.gz?right=to-write", Host::Server.address());
+        let ask = || {
+            let upload = Upload::Https { url: url.clone() };
+            command(Command::CollectDiagnostics { journal_minutes: 1, upload })
+        };
+        let _server = server(world, &fleet, "201 Created")?;
+        let answer = fleet.run(&ask())?;
+        assert_eq!(answer["outcome"], "done", "{answer}");
+        let received = fs::read(world.dir().join("upload")).map_err(Error::io("upload"))?;
+        let text = String::from_utf8_lossy(&received).into_owned();
+        assert!(text.starts_with("PUT /bk/kiosk-1.gz?right=to-write HTTP/1.1\r\nHost: 10.77.1.2:8443\r\n"), "{text}");
+        let start = received.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+        let mut json = String::new();
+        GzDecoder::new(&received[start..]).read_to_string(&mut json).map_err(Error::io("the upload"))?;
+        assert!(json.contains("\"config\"") && answer["result"]["bytes"] == received.len() - start);
+
+        drop(_server);
+        let _server = server(world, &fleet, "403 Forbidden")?;
+        let answer = fleet.run(&ask())?;
+        assert_eq!(answer["outcome"], "failed");
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert!(message.contains("403 Forbidden") && !message.contains("to-write"), "{message}");
+        Ok(())
+    });
+}

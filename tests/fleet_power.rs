@@ -1,0 +1,192 @@
+//! The power fails, or the disk: at whatever step, the kiosk comes back with what was confirmed last.
+
+use kiosk_harness::{
+    Error, Result,
+    fleet::{self, Fleet, desired, layer},
+    process::Process,
+    scene,
+    wait::until,
+    world::{Host, World, scenario},
+};
+use serde_json::json;
+use std::{fs, time::Duration};
+
+/// System calls by which a state file changes; each is counted by itself.
+const CALLS: [&str; 5] = ["fsync", "fdatasync", "linkat", "rename", "unlink"];
+
+/// From now on, the daemon is killed when one of its threads begins the `step`-th of these calls: before it is done.
+fn kill_at(world: &World, pid: u32, call: &str, step: u64) -> Result<Process> {
+    let mut command = world.at(Host::Kiosk)?.command("strace");
+    command.args(["-f", "-e", &format!("trace={call}"), "-e", &format!("inject={call}:signal=KILL:when={step}")]);
+    command.args(["-p", &pid.to_string()]);
+    let mut strace = world.at(Host::Kiosk)?.spawn(&format!("strace-{call}-{step}"), &mut command)?;
+    strace.wait_log("attached", Duration::from_secs(10))?;
+    Ok(strace)
+}
+
+/// How often the daemon has started, as the admin sees it.
+fn starts(fleet: &Fleet) -> usize {
+    fleet.said("event").iter().filter(|event| event["kind"] == "daemon-started").count()
+}
+
+#[test]
+fn killed_at_every_step_of_a_push_it_comes_back_with_what_was_confirmed_last() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        let mut last = fleet.wait_reported("a report", |reported| reported["effective"].is_string())?;
+        let (mut taken_back, mut kept, mut revision) = (0, 0, 0);
+        for call in CALLS {
+            for step in 1.. {
+                assert!(step < 50, "a push has no end");
+                revision += 1;
+                let width = if revision % 2 == 0 { 320 } else { 640 };
+                let mut push = desired(revision, json!({"camera": {"width": width, "height": 360}}));
+                push.force = true;
+                let strace = kill_at(world, fleet.kiosk.process().pid(), call, step)?;
+                fleet.push(&push)?;
+                // Either it is killed, or the push has fewer of these steps.
+                let killed = until(fleet::SOON, "the end of the push or of the daemon", || {
+                    let ended = fleet.kiosk.process().ended()?.is_some();
+                    let told =
+                        |event: serde_json::Value| event["revision"] == revision && event["phase"] == "confirmed";
+                    let done = !ended && fleet.said("event").into_iter().any(told);
+                    Ok((ended || done).then_some(ended))
+                })?;
+                drop(strace);
+                if !killed {
+                    println!("measured: {call}: killed at {} steps", step - 1);
+                    assert!(step > 2, "{call} was not met");
+                    last = fleet.wait_reported("the push", |reported| {
+                        layer(reported, "device")["confirmed"]["revision"] == revision
+                    })?;
+                    break;
+                }
+                let said = fleet.said("reported").pop().unwrap_or_default();
+                let before = starts(&fleet);
+                fleet.kiosk.restart()?;
+                until(fleet::SOON, "the start", || Ok((starts(&fleet) > before).then_some(())))?;
+                let now = fleet.wait_reported("the end of the push", |reported| {
+                    let attempt = &layer(reported, "device")["attempts"][0];
+                    attempt["revision"] == revision
+                        && (attempt["phase"] == "confirmed" || attempt["phase"] == "rolled-back")
+                        && reported["effective"] == reported["confirmed"]
+                })?;
+                // What was told as confirmed stays; what was not either came through or is as before.
+                if layer(&now, "device")["attempts"][0]["phase"] == "confirmed" {
+                    kept += 1;
+                } else {
+                    taken_back += 1;
+                    let told = layer(&said, "device")["confirmed"]["revision"] == revision;
+                    assert!(!told, "{call} {step}: what was told as confirmed was taken back");
+                    assert_eq!(now["effective"], last["effective"], "{call} {step}");
+                }
+                last = now;
+            }
+        }
+        println!("measured: {taken_back} pushes taken back, {kept} kept");
+        assert!(taken_back >= 3 && kept >= 3, "the daemon was not killed where it stores");
+        Ok(())
+    });
+}
+
+/// How often the kiosk said that this file was damaged.
+fn damaged(fleet: &Fleet, file: &str, recovered: bool) -> usize {
+    let all = fleet.said("event");
+    let found = all
+        .iter()
+        .filter(|event| event["kind"] == "state-damaged" && event["file"] == file && event["recovered"] == recovered);
+    found.count()
+}
+
+#[test]
+fn damaged_state_files_give_way_to_the_ones_before_and_it_is_said() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        fleet.push(&desired(1, json!({"camera": {"width": 640, "height": 360}})))?;
+        fleet.wait_phase(1, "confirmed")?;
+        let good = fleet.wait_reported("a report", |reported| reported["effective"] == reported["confirmed"])?;
+        for (number, damage) in ["cut", "bit", "empty", "both"].into_iter().enumerate() {
+            fleet.kiosk.process().kill()?;
+            fleet.wait_presence(false)?;
+            let path = |name: &str| fleet.state_dir.join(name);
+            let read = |name: &str| fs::read(path(name)).map_err(Error::io(name.to_owned()));
+            let write = |name: &str, bytes: &[u8]| fs::write(path(name), bytes).map_err(Error::io(name.to_owned()));
+            let mut bytes = read("desired")?;
+            match damage {
+                "cut" => bytes.truncate(bytes.len() / 2),
+                "empty" => bytes.clear(),
+                _ => {
+                    let middle = bytes.len() / 2;
+                    bytes[middle] ^= 4;
+                }
+            }
+            write("desired", &bytes)?;
+            if damage == "both" {
+                write("desired.previous", b"rubbish")?;
+            }
+            let mut events = read("events")?;
+            events.extend(b"half a rec");
+            write("events", &events)?;
+            fleet.kiosk.restart()?;
+            let wanted = if damage == "both" { (1, false) } else { (number + 1, true) };
+            until(fleet::SOON, &format!("word of the damage ({damage})"), || {
+                let desired = damaged(&fleet, "desired", wanted.1) >= wanted.0;
+                Ok((desired && damaged(&fleet, "events", true) > number).then_some(()))
+            })?;
+            // What the admin wants is still at the broker: the kiosk gets there again, whatever was lost.
+            let now = fleet.wait_reported_for(Duration::from_secs(25), "the confirmed configuration", |reported| {
+                reported["effective"] == reported["confirmed"]
+                    && reported["effective"] == good["effective"]
+                    && layer(reported, "device")["confirmed"]["revision"] == 1
+            })?;
+            assert_eq!(now["storage"], serde_json::Value::Null);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn with_a_full_disk_nothing_is_taken_and_with_room_again_it_is() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let state = world.dir().join("state");
+        fs::create_dir(&state).map_err(Error::io("the state's folder"))?;
+        let state = state.display().to_string();
+        world.run(Host::Kiosk, "mount", &["-t", "tmpfs", "-o", "size=128k", "tmpfs", &state])?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        fleet.push(&desired(1, json!({"camera": {"width": 640, "height": 360}})))?;
+        fleet.wait_phase(1, "confirmed")?;
+        let good = fleet.wait_reported("a report", |reported| reported["effective"] == reported["confirmed"])?;
+
+        let fill = format!("{state}/fill");
+        // It ends with an error: that is the point.
+        let _ = world.run(Host::Kiosk, "dd", &["if=/dev/zero", &format!("of={fill}"), "bs=512"]);
+        fleet.push(&desired(2, json!({"camera": {"width": 320, "height": 180}})))?;
+        let full = fleet.wait_reported("word of the full disk", |reported| {
+            reported["storage"].as_str().is_some_and(|text| text.contains("No space left") && text.contains(&state))
+        })?;
+        assert_eq!(full["effective"], good["effective"]);
+        assert_eq!(layer(&full, "device")["confirmed"]["revision"], 1);
+        // A command that can't be written down could be done twice: it is not done.
+        let answer = fleet.run(&fleet::command(kiosk_proto::fleet::Command::Ping {}))?;
+        assert_eq!(answer["outcome"], "failed", "{answer}");
+        // Events wait in memory, and a call is none of the disk's business.
+        fleet.kiosk.start_call()?;
+        fleet.kiosk.wait_state("waiting", scene::SETUP)?;
+        fleet.kiosk.end_call()?;
+        fleet.wait(fleet::SOON, "the call's end", |message| message.json()["kind"] == "call-ended")?;
+
+        world.run(Host::Kiosk, "rm", &[&fill])?;
+        fleet.wait_phase_for(Duration::from_secs(60), 2, "confirmed")?;
+        fleet.wait_reported("that all is well", |reported| reported["storage"].is_null())?;
+        // And it is on the disk.
+        fleet.kiosk.process().kill()?;
+        fleet.kiosk.restart()?;
+        fleet.wait_reported("the same after a restart", |reported| {
+            reported["effective"] != good["effective"] && reported["effective"] == reported["confirmed"]
+        })?;
+        Ok(())
+    });
+}
