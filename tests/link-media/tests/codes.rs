@@ -89,8 +89,8 @@ fn every_frame_and_tone_says_when_it_was_captured() {
         assert!(tones.iter().all(|tone| tone.heard_us >= tone.sent_us), "{tones:?}");
         let judged: Vec<f64> = frames.iter().filter_map(|frame| frame.ssim).collect();
         let mean = judged.iter().sum::<f64>() / judged.len() as f64;
-        // A generated picture of fine rings is hard to keep at 1 Mb/s; a wrong frame of it has next to nothing in common.
-        assert!(judged.len() * 3 > frames.len() && mean > 0.5, "{} of {}: {mean}", judged.len(), frames.len());
+        // A wrong frame, or a half, would have far less in common with what was captured.
+        assert!(judged.len() * 3 > frames.len() && mean > 0.9, "{} of {}: {mean}", judged.len(), frames.len());
         assert!(others.iter().any(|line| matches!(line, Line::Up { .. })), "{others:?}");
         for medium in [Medium::Video, Medium::Audio] {
             let last = others.iter().rev().find_map(|line| match line {

@@ -5,6 +5,9 @@
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
+use kiosk_link_media::quality::{self, Reference};
+use kiosk_link_media::whole::{begin_with_key_frame, keep_frames_together};
+use kiosk_link_media::{recording, y4m};
 use kiosk_proto::encoder::{BitrateControl, ENCODERS};
 use kiosk_proto::timecode::{Code, PERIOD_US, ToneReader, ToneSource, read, stamp};
 
@@ -12,12 +15,24 @@ const FRAMES: usize = 90;
 
 /// Runs buffers through a pipeline from `in` to `out`.
 fn through(description: &str, caps: &str, buffers: Vec<Vec<u8>>, duration: gst::ClockTime) -> Vec<Vec<u8>> {
+    prepared_through(description, caps, buffers, duration, |_| {})
+}
+
+/// The same through a pipeline that is prepared before it runs.
+fn prepared_through(
+    description: &str,
+    caps: &str,
+    buffers: Vec<Vec<u8>>,
+    duration: gst::ClockTime,
+    prepare: impl Fn(&gst::Pipeline),
+) -> Vec<Vec<u8>> {
     gst::init().unwrap();
     let text = format!("appsrc name=in format=time caps={caps} ! {description} ! appsink name=out sync=false");
     let pipeline = gst::parse::launch(&text).unwrap().downcast::<gst::Pipeline>().unwrap();
     let source = pipeline.by_name("in").unwrap().downcast::<app::AppSrc>().unwrap();
     let sink = pipeline.by_name("out").unwrap().downcast::<app::AppSink>().unwrap();
     source.set_max_bytes(0);
+    prepare(&pipeline);
     pipeline.set_state(gst::State::Playing).unwrap();
     for (number, bytes) in buffers.into_iter().enumerate() {
         let mut buffer = gst::Buffer::from_mut_slice(bytes);
@@ -105,5 +120,33 @@ fn tones_at_the_lowest_bitrate_of_speech_are_found() {
             delays.iter().min(),
             delays.iter().max()
         );
+    }
+}
+
+#[test]
+fn a_picture_is_whole_after_rtp() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("recording.y4m");
+    gst::init().unwrap();
+    recording::make(None, &file).unwrap();
+    let (mut reader, reference) = (y4m::Reader::open(&file).unwrap(), Reference::load(&file).unwrap());
+    let mut sent = vec![Vec::new(); 30];
+    sent.iter_mut().enumerate().for_each(|(number, picture)| reader.read(number, picture).unwrap());
+    // The daemon's payloader, with an encoder that makes several slices.
+    let chain = "x264enc tune=zerolatency speed-preset=ultrafast threads=4 key-int-max=1000 bitrate=3000 \
+        ! video/x-h264,profile=constrained-baseline \
+        ! rtph264pay mtu=1200 config-interval=-1 aggregate-mode=zero-latency ! rtph264depay name=depay \
+        ! video/x-h264,stream-format=byte-stream,alignment=au ! h264parse ! avdec_h264 max-threads=1 \
+        ! videoconvert ! video/x-raw,format=I420";
+    let caps = "video/x-raw,format=I420,width=1280,height=720,framerate=30/1";
+    let got = prepared_through(chain, caps, sent, gst::ClockTime::SECOND / 30, |pipeline| {
+        let depay = pipeline.by_name("depay").unwrap();
+        keep_frames_together(&depay.static_pad("sink").unwrap());
+        begin_with_key_frame(&depay.static_pad("src").unwrap());
+    });
+    assert_eq!(got.len(), 30);
+    for (number, picture) in got.iter().enumerate().skip(10) {
+        let (ssim, psnr) = reference.compare(number as u16, &quality::scale(picture, 1280, 1280, 720)).unwrap();
+        assert!(ssim > 0.85 && psnr > 25.0, "frame {number}: {ssim}, {psnr} dB");
     }
 }
