@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -159,15 +159,15 @@ async fn carry_out(command: Command, options: &Options, out: Option<PathBuf>) ->
         force: options.force,
         when_busy: if options.refuse_when_busy { WhenBusy::Refuse } else { WhenBusy::Wait },
     };
-    let mut files: BTreeMap<KioskId, (PathBuf, File)> = BTreeMap::new();
+    let mut files: BTreeMap<KioskId, Parts> = BTreeMap::new();
     let mut failed: Option<std::io::Error> = None;
     let heard = |id: &KioskId, heard: &Heard| match heard {
         Heard::Answer(response) if response.outcome == Outcome::Waiting => {
             eprintln!("{id}: a customer is in a call; it waits for the end of it");
         }
         Heard::Answer(_) => {}
-        Heard::Chunk(bytes) => {
-            if let Err(error) = keep(&mut files, out.as_deref(), id, bytes) {
+        Heard::Chunk { index, bytes } => {
+            if let Err(error) = keep(&mut files, out.as_deref(), id, *index, bytes) {
                 failed.get_or_insert(error);
             }
         }
@@ -180,7 +180,7 @@ async fn carry_out(command: Command, options: &Options, out: Option<PathBuf>) ->
     }
     let done = answers.values().flatten().filter(|response| response.outcome == Outcome::Done).count();
     if options.json {
-        let files: BTreeMap<&KioskId, &PathBuf> = files.iter().map(|(id, (path, _))| (id, path)).collect();
+        let files: BTreeMap<&KioskId, &PathBuf> = files.iter().map(|(id, parts)| (id, &parts.path)).collect();
         println!("{}", json!({ "kiosks": all, "answers": answers, "files": files }));
     } else {
         print!("{}", table(&all, &answers, &files));
@@ -188,24 +188,38 @@ async fn carry_out(command: Command, options: &Options, out: Option<PathBuf>) ->
     Ok(if done == all.len() && done > 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
+/// A file that comes in parts.
+struct Parts {
+    path: PathBuf,
+    file: File,
+    next: u64,
+}
+
+/// Writes a part to its kiosk's file. They come in their order; one that comes again is left out.
 fn keep(
-    files: &mut BTreeMap<KioskId, (PathBuf, File)>,
-    out: Option<&std::path::Path>,
+    files: &mut BTreeMap<KioskId, Parts>,
+    out: Option<&Path>,
     id: &KioskId,
+    index: u64,
     bytes: &[u8],
 ) -> std::io::Result<()> {
     if !files.contains_key(id) {
-        let path = out.unwrap_or(std::path::Path::new(".")).join(format!("{id}-{}.diagnostics.gz", now()));
+        let path = out.unwrap_or(Path::new(".")).join(format!("{id}-{}.json.gz", now()));
         let file = File::create_new(&path)?;
-        files.insert(id.clone(), (path, file));
+        files.insert(id.clone(), Parts { path, file, next: 0 });
     }
-    match files.get_mut(id) {
-        Some((_, file)) => file.write_all(bytes),
-        None => Ok(()),
+    let Some(parts) = files.get_mut(id) else { return Ok(()) };
+    if index > parts.next {
+        return Err(std::io::Error::other(format!("part {} of {id} is missing", parts.next)));
     }
+    if index == parts.next {
+        parts.file.write_all(bytes)?;
+        parts.next += 1;
+    }
+    Ok(())
 }
 
-fn table(all: &[KioskId], answers: &Answers, files: &BTreeMap<KioskId, (PathBuf, File)>) -> String {
+fn table(all: &[KioskId], answers: &Answers, files: &BTreeMap<KioskId, Parts>) -> String {
     let mut table = Table::new(["KIOSK", "OUTCOME", "ANSWER"]);
     for id in all {
         let (outcome, mut text) = match answers.get(id) {
@@ -213,8 +227,8 @@ fn table(all: &[KioskId], answers: &Answers, files: &BTreeMap<KioskId, (PathBuf,
             Some(None) => ("no answer".to_owned(), String::new()),
             Some(Some(response)) => (format!("{:?}", response.outcome).to_lowercase(), answer(response)),
         };
-        if let Some((path, _)) = files.get(id) {
-            text = path.display().to_string();
+        if let Some(parts) = files.get(id) {
+            text = parts.path.display().to_string();
         }
         table.row([id.to_string(), outcome, text]);
     }

@@ -38,6 +38,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const SESSION_EXPIRY_S: u32 = 24 * 60 * 60;
 /// Messages of the broker that are not acknowledged yet.
 const RECEIVE_MAXIMUM: u16 = 16;
+/// Messages of ours that the broker has not acknowledged yet.
+const IN_FLIGHT: u16 = 128;
 /// Requests that wait to be written.
 const QUEUE: usize = 128;
 /// Events that wait to be taken.
@@ -225,10 +227,16 @@ fn options(settings: &LinkSettings, failure: Arc<Mutex<Option<String>>>) -> Mqtt
     options
         .set_keep_alive(settings.keepalive_s)
         .set_clean_start(settings.clean_start)
-        .set_session_store(NothingKept { client_id: settings.client_id.clone(), session_expiry_s: SESSION_EXPIRY_S })
+        .set_session_store(NothingKept {
+            client_id: settings.client_id.clone(),
+            session_expiry_s: SESSION_EXPIRY_S,
+            in_flight: IN_FLIGHT,
+        })
         .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
         .set_receive_maximum(Some(RECEIVE_MAXIMUM))
         .set_max_packet_size(Some(MAX_PACKET_BYTES))
+        // The client keeps a place for each message that may be on its way; without a limit, 16 MB of them.
+        .set_outgoing_inflight_upper_limit(IN_FLIGHT)
         .set_ack_mode(AckMode::Manual)
         .set_connect_timeout(CONNECT)
         .set_last_will(LastWill::new(topic, will, QoS::AtLeastOnce, true, None));

@@ -20,6 +20,8 @@ pub struct NothingKept {
     pub client_id: String,
     /// As it stands in the greeting to the broker.
     pub session_expiry_s: u32,
+    /// Messages to the broker that may be without an acknowledgement.
+    pub in_flight: u16,
 }
 
 impl SessionStore for NothingKept {
@@ -29,7 +31,7 @@ impl SessionStore for NothingKept {
             client_id: self.client_id.clone(),
             clean_start: false,
             session_expiry_interval: Some(self.session_expiry_s),
-            outgoing_inflight_upper_limit: None,
+            outgoing_inflight_upper_limit: Some(self.in_flight),
             ack_mode: PersistedAckMode::Manual,
             last_pkid: 0,
             last_puback: 0,

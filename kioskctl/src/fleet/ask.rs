@@ -77,7 +77,9 @@ pub async fn ask(
                 }
             }
             Ok(Topic::Chunk(kiosk, id)) if ids.get(&id) == Some(&kiosk) => {
-                heard(&kiosk, &Heard::Chunk(message.payload))
+                let index = message.properties.iter().find(|(name, _)| name == "index");
+                let index = index.and_then(|(_, index)| index.parse().ok()).unwrap_or_default();
+                heard(&kiosk, &Heard::Chunk { index, bytes: message.payload });
             }
             _ => {}
         }
@@ -89,8 +91,13 @@ pub async fn ask(
 pub enum Heard {
     /// An answer; not always the last.
     Answer(Response),
-    /// A part of the diagnostics.
-    Chunk(Vec<u8>),
+    /// A part of a file.
+    Chunk {
+        /// Its place, from 0; it may come twice.
+        index: u64,
+        /// What it holds.
+        bytes: Vec<u8>,
+    },
 }
 
 fn is_waiting(response: &Response) -> bool {

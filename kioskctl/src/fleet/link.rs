@@ -23,6 +23,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Messages that were received and not looked at yet.
 const INBOX: usize = 1024;
+/// Messages that the broker has not acknowledged yet.
+const IN_FLIGHT: u16 = 256;
 /// Requests that were made and not sent yet.
 const OUTBOX: usize = 256;
 
@@ -69,6 +71,8 @@ pub struct Message {
     pub payload: Vec<u8>,
     /// Which command it answers.
     pub correlation: Option<Vec<u8>>,
+    /// Names and values that came with it.
+    pub properties: Vec<(String, String)>,
 }
 
 /// What happens on the connection.
@@ -109,7 +113,7 @@ impl Link {
         let own = format!("kioskctl-{:016x}", rand::random::<u64>());
         let mut options = MqttOptions::new(&own, Broker::tcp(&broker.host, broker.port));
         options.set_keep_alive(20).set_clean_start(true).set_max_packet_size(Some(MAX_PACKET_BYTES));
-        options.set_connect_timeout(Duration::from_secs(10));
+        options.set_outgoing_inflight_upper_limit(IN_FLIGHT).set_connect_timeout(Duration::from_secs(10));
         let host = broker.host.clone();
         options.set_socket_connector(move |address, _| {
             let (tls, host) = (tls.clone(), host.clone());
@@ -267,14 +271,15 @@ async fn pump(mut events: EventLoop, client: AsyncClient, filters: Vec<Subscribe
                 None
             }
             Ok(Event::Incoming(Packet::SubAck(_))) => Some(Arrival::Up),
-            Ok(Event::Incoming(Packet::Publish(publish))) => Some(Arrival::Message(Message {
-                topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-                payload: publish.payload.to_vec(),
-                correlation: publish
-                    .properties
-                    .and_then(|properties| properties.correlation_data)
-                    .map(|data| data.to_vec()),
-            })),
+            Ok(Event::Incoming(Packet::Publish(publish))) => {
+                let properties = publish.properties.unwrap_or_default();
+                Some(Arrival::Message(Message {
+                    topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+                    payload: publish.payload.to_vec(),
+                    correlation: properties.correlation_data.map(|data| data.to_vec()),
+                    properties: properties.user_properties,
+                }))
+            }
             Ok(_) => None,
             Err(error) => {
                 let told = inbox.send(Arrival::Down(reason(&error))).await;

@@ -170,7 +170,7 @@ mod tests {
         ] {
             let payload = json!({ "online": online, "version": version, "groups": [group] }).to_string().into_bytes();
             let topic = format!("bk/v1/device/{id}/presence");
-            view.take(&Message { topic, payload, correlation: None });
+            view.take(&Message { topic, payload, correlation: None, properties: Vec::new() });
         }
         let chosen = |text: &str| {
             let which = Which { selector: Some(text.parse().unwrap()), ..Which::default() };

@@ -37,7 +37,12 @@ fn view() -> View {
     for number in 0..20 {
         let payload = json!({ "online": number < 18, "version": "0.1.0", "groups": ["seoul", "night"] });
         let topic = format!("bk/v1/device/{}/presence", id(number));
-        view.take(&Message { topic, payload: payload.to_string().into_bytes(), correlation: None });
+        view.take(&Message {
+            topic,
+            payload: payload.to_string().into_bytes(),
+            correlation: None,
+            properties: Vec::new(),
+        });
     }
     view
 }
@@ -58,7 +63,12 @@ fn push(view: &mut View, target: Target, revision: u64, config: Value) {
     let bytes = serde_json::to_vec(&payload).unwrap();
     let key = SigningKey::from_bytes(&[1; 32]);
     let payload = sign(PayloadType::Desired, &bytes, &[&key]).unwrap().to_bytes().unwrap();
-    view.take(&Message { topic: desired_topic(&target).to_string(), payload, correlation: None });
+    view.take(&Message {
+        topic: desired_topic(&target).to_string(),
+        payload,
+        correlation: None,
+        properties: Vec::new(),
+    });
 }
 
 #[test]

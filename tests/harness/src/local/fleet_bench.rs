@@ -267,7 +267,7 @@ fn subscriber(broker: &LocalBroker) -> Result<(AsyncClient, EventLoop)> {
     let tls = crate::local::simulated::connector(&broker.ca(), &broker.admin())?;
     let mut options = MqttOptions::new("bench-events", Broker::tcp("localhost", broker.admin_port));
     options.set_clean_start(false).set_session_expiry_interval(Some(3600)).set_keep_alive(30);
-    options.set_max_packet_size(Some(kiosk_proto::fleet::MAX_PACKET_BYTES));
+    options.set_max_packet_size(Some(kiosk_proto::fleet::MAX_PACKET_BYTES)).set_outgoing_inflight_upper_limit(16);
     crate::local::simulated::over(&mut options, "localhost".into(), tls);
     Ok(AsyncClient::builder(options).capacity(64).build())
 }

@@ -220,7 +220,8 @@ impl Kiosk {
     fn new(fleet: Fleet, own: Simulated, site: Site, counts: Arc<Counts>, tls: &TlsConnector) -> Self {
         let mut options = MqttOptions::new(own.id.to_string(), Broker::tcp(&fleet.host, fleet.port));
         options.set_keep_alive(30).set_clean_start(true).set_ack_mode(AckMode::Manual);
-        options.set_max_packet_size(Some(MAX_PACKET_BYTES)).set_connect_timeout(Duration::from_secs(30));
+        options.set_outgoing_inflight_upper_limit(32).set_max_packet_size(Some(MAX_PACKET_BYTES));
+        options.set_connect_timeout(Duration::from_secs(30));
         let gone = Topic::Presence(own.id.clone()).to_string();
         options.set_last_will(LastWill::new(gone, presence(&fleet, false), QoS::AtLeastOnce, true, None));
         over(&mut options, fleet.host.clone(), tls.clone());
