@@ -168,7 +168,11 @@ fn send_again_soon(socket: BorrowedFd<'_>) {
     }
 }
 
-async fn resolve(host: &str) -> Result<Vec<IpAddr>, DialError> {
+/// The addresses of a name.
+///
+/// # Errors
+/// When there is none.
+pub async fn resolve(host: &str) -> Result<Vec<IpAddr>, DialError> {
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
     }

@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod daemon;
 mod dial;
+mod doctor;
 mod events;
 mod host;
 mod janus;
@@ -40,6 +41,8 @@ enum Command {
         /// The configuration.
         file: PathBuf,
     },
+    /// Checks this kiosk, the way to the server, and the server: one line a check, with what to do about it.
+    Doctor(doctor::Arguments),
     /// Tries every H.264 encoder that is installed and says which one a call would use.
     Encoders,
     /// Lists the cameras, their modes, and the mode that a call would use.
@@ -53,6 +56,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run { config } => daemon::run(&config),
+        Command::Doctor(arguments) => return finish(doctor::run(&arguments)),
         Command::CheckConfig { file } => match config::load(&file) {
             Ok(_) => {
                 println!("{}: no errors", file.display());
@@ -63,8 +67,12 @@ fn main() -> ExitCode {
         Command::Encoders => list::encoders(),
         Command::Cameras { config } => list::cameras(config.as_deref()),
     };
+    finish(outcome.map(|()| ExitCode::SUCCESS))
+}
+
+fn finish(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE

@@ -10,9 +10,14 @@ const options = readOptions({
   id: { type: "string", default: "test" },
   pin: { type: "string" },
   "publish-only": { type: "boolean", default: false },
+  "time-code": { type: "boolean" },
+  size: { type: "string" },
+  bitrate: { type: "string" },
 });
 const address = await serve(fileURLToPath(new URL("../build/kiosk/", import.meta.url)));
 const { browser, page, pid } = await launch(options);
+// CLOCK_MONOTONIC in milliseconds, which the page's own clock differs from by a constant.
+await page.exposeFunction("driverClock", () => Number(process.hrtime.bigint()) / 1e6);
 
 async function join() {
   const settings = {
@@ -23,6 +28,9 @@ async function join() {
     pin: options.pin,
     id: options.id,
     peer: options["publish-only"] ? "nobody/" : "agent/",
+    time_code: options["time-code"],
+    size: options.size,
+    bitrate: options.bitrate,
   };
   await page.goto("about:blank");
   await page.goto(address + fragment(settings));

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod call;
+mod check;
 mod server;
 mod site;
 mod token;
@@ -30,10 +31,10 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Server(command) => server::run(command),
-        Command::Call(command) => call::run(command),
+        Command::Call(command) => call::run(command).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Each error names its cause itself.
         Err(error) => {
             eprintln!("{error}");

@@ -6,6 +6,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[derive(clap::Subcommand)]
@@ -19,6 +20,8 @@ pub enum ServerCommand {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Check this server's Janus: its configuration, its certificate, and what runs.
+    Check(crate::check::CheckArguments),
     /// Sign the two tokens that open rooms.
     Token {
         /// The file that secrets.token_file of the site names.
@@ -45,7 +48,7 @@ pub enum ServerCommand {
 
 /// Why a command of `kioskctl server` did nothing.
 #[derive(Debug, thiserror::Error)]
-enum ServerError {
+pub enum ServerError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} can be read by every user of this machine; close it with chmod 600", .0.display())]
@@ -66,15 +69,16 @@ enum ServerError {
     Clock,
 }
 
-pub fn run(command: ServerCommand) -> anyhow::Result<()> {
+pub fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
     match command {
         ServerCommand::Render { site, out } => render_site(&site, &out)?,
         ServerCommand::Token { secret_file, kind, room, valid_for, json, out } => {
             let grant = Grant::new(kind, room, valid_for).map_err(ServerError::from)?;
             sign(&secret_file, &grant, json, out.as_deref())?;
         }
+        ServerCommand::Check(arguments) => return Ok(crate::check::run(&arguments)?),
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn render_site(path: &Path, out: &Path) -> Result<(), ServerError> {
@@ -116,7 +120,7 @@ fn sign(secret_file: &Path, grant: &Grant, json: bool, out: Option<&Path>) -> Re
     Ok(())
 }
 
-fn read(path: &Path) -> Result<String, ServerError> {
+pub fn read(path: &Path) -> Result<String, ServerError> {
     std::fs::read_to_string(path).map_err(|source| ServerError::Read { path: path.to_owned(), source })
 }
 
@@ -140,7 +144,7 @@ fn check_pem(path: &Path, label: &str, what: &'static str) -> Result<(), ServerE
 }
 
 /// Replaces a file as a whole: whoever reads it sees the old content or the new one, also after a power cut.
-fn write(path: &Path, content: &str, mode: u32) -> Result<(), ServerError> {
+pub fn write(path: &Path, content: &str, mode: u32) -> Result<(), ServerError> {
     let attempt = || -> io::Result<()> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::Builder::new().prefix(".kioskctl-").tempfile_in(folder)?;

@@ -92,7 +92,8 @@ impl GateSockets {
         self.dialled.retain(|_, count| *count > 0);
     }
 
-    /// What was known before or after a look: a socket that the look saw may be gone since, or not have been known before.
+    /// What was known before or after a look: a socket that the look saw may be gone since, or not have been known
+    /// before.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         for (address, count) in other.dialled {
@@ -211,8 +212,8 @@ pub fn judge(
     violations
 }
 
-/// Whether a socket is the gate's end of a connection that the ICE agent made: the gate says so, or the other end is in the
-/// same look. The gate itself asks the second before it says the first.
+/// Whether a socket is the gate's end of a connection that the ICE agent made: the gate says so, or the other end is
+/// in the same look. The gate itself asks the second before it says the first.
 fn ends_in_gate(sockets: &[Socket], gates: &GateSockets, local: SocketAddr, remote: SocketAddr) -> bool {
     let known = gates.accepted.contains(&(local, remote));
     known || (gates.listeners.contains(&local) && made_here(sockets, local, remote))

@@ -114,12 +114,16 @@ impl Engine {
         let (peer, made_before) = std::mem::replace(&mut self.sampler.made, (publisher.peer.id(), made));
         let arrived = gate.video.packets_in + gate.audio.packets_in;
         let packets_lost = if peer == publisher.peer.id() { made_before.saturating_sub(arrived) } else { 0 };
+        let (width, height) = self.link.as_ref().map_or((0, 0), |link| {
+            let link = link.figures();
+            (link.width, link.height)
+        });
         LegFigures {
             state: publisher.peer.state(),
             pair: pair(&publisher.peer, pairs).await,
             video: VideoFigures {
-                width: self.config.camera.width,
-                height: self.config.camera.height,
+                width,
+                height,
                 frames: publisher.encoded.buffers(),
                 frames_per_second,
                 bits_per_second: video_bits,

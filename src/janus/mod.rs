@@ -84,7 +84,11 @@ impl Sender {
     }
 }
 
-async fn handshake(config: &Janus) -> Result<WebSocketStream<Box<dyn Stream>>, Fault> {
+/// Opens the WebSocket.
+///
+/// # Errors
+/// Why not, and what to do.
+pub async fn handshake(config: &Janus) -> Result<WebSocketStream<Box<dyn Stream>>, Fault> {
     let url = &config.url;
     let stream = dial::connect(url.host(), url.port(), url.is_tls(), config.ca_file.as_deref())
         .await

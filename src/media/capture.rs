@@ -7,16 +7,19 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
+use gstreamer_video as video;
 use kiosk_proto::camera::{Event, OpenFailure};
 use kiosk_proto::config::{Camera as Config, CameraSource};
 use tracing::{info, warn};
 
 use super::camera::Report;
 use super::port::{self, Inlet};
-use super::{MediaError, explain, named, pipeline, v4l2};
+use super::{MediaError, explain, named, pipeline, timecode, v4l2};
 
 /// How often the thread looks whether it is to stop.
 const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+/// No picture is older when it leaves the capture; a time stamp that says so is wrong.
+const MOST_AGE: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
 /// A capture under way, on a thread of its own: a driver that hangs hangs no other part.
 #[derive(Debug)]
@@ -165,12 +168,32 @@ fn build(config: &Config, inlet: &Inlet, report: &Report) -> Result<Built, (Open
         structure.remove_field("framerate");
     }
     named::<gst::Element>(&pipeline, "size").map_err(refused)?.set_property("caps", caps);
+    let out: app::AppSink = named(&pipeline, "out").map_err(refused)?;
     let frames = report.clone();
-    port::exit(&named(&pipeline, "out").map_err(refused)?, inlet.clone(), move |_| frames.frame());
+    if config.time_code {
+        stamp(&out, config, inlet.clone(), frames).map_err(refused)?;
+    } else {
+        port::exit(&out, inlet.clone(), move |_| frames.frame());
+    }
     let feed = match pictures {
         Some(pictures) => Some(Feed { pictures, entrance: named(&pipeline, "camera").map_err(refused)? }),
         None => None,
     };
     info!(source = %name(config), "capture opens");
     Ok((pipeline, feed))
+}
+
+/// Every picture gets a code with the time of its capture.
+fn stamp(out: &app::AppSink, config: &Config, inlet: Inlet, frames: Report) -> Result<(), MediaError> {
+    let info = video::VideoInfo::from_caps(&port::video_caps(config.width, config.height, config.frames_per_second))?;
+    warn!("every picture carries a time code (camera.time_code): for measuring, not for customers");
+    let (sink, from_camera) = (out.downgrade(), config.source == CameraSource::V4l2);
+    port::exit_through(out, inlet, move |picture| {
+        frames.frame();
+        // A camera's picture was decoded and scaled since; the others are captured as they come out here.
+        let now = sink.upgrade().filter(|_| from_camera).and_then(|sink| sink.current_running_time());
+        let age = picture.pts().zip(now).map_or(gst::ClockTime::ZERO, |(captured, now)| now.saturating_sub(captured));
+        timecode::picture(picture, &info, age.min(MOST_AGE))
+    });
+    Ok(())
 }

@@ -49,7 +49,8 @@ impl Keyframes {
             if request.count == SERVED || asked.admits() {
                 return gst::PadProbeReturn::Ok;
             }
-            gst::PadProbeReturn::Drop
+            // Not dropped: for that GStreamer 1.22 complains of data that the binding has taken out.
+            gst::PadProbeReturn::Handled
         });
         let made = keyframes.clone();
         encoder.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
@@ -112,5 +113,48 @@ impl Keyframes {
         if let Some(encoder) = self.0.encoder.upgrade() {
             encoder.send_event(video::UpstreamForceKeyUnitEvent::builder().all_headers(true).count(SERVED).build());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{encoder, named, pipeline};
+    use gstreamer_app as app;
+
+    /// Asks from below, as a receiver does, from a thread of its own.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn requests_are_merged_and_served_and_what_was_made_is_counted() {
+        gst::init().unwrap();
+        let spec = kiosk_proto::encoder::to_try(Some("x264enc")).unwrap()[0];
+        let pipeline = pipeline(&format!(
+            "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,framerate=30/1 ! {} \
+             ! rtph264pay name=pay config-interval=-1 ! appsink name=out sync=false drop=true max-buffers=1",
+            encoder::description(spec, 500_000)
+        ))
+        .unwrap();
+        let encoder: gst::Element = named(&pipeline, "encoder").unwrap();
+        let keyframes = Keyframes::watch(&encoder.static_pad("src").unwrap(), Duration::from_millis(200));
+        let out: app::AppSink = named(&pipeline, "out").unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        while keyframes.made().0 == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let asking = std::thread::spawn(move || {
+            let pad = out.static_pad("sink").unwrap();
+            for _ in 0..300 {
+                pad.push_event(video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        while !asking.is_finished() {
+            keyframes.set_full(rand::random());
+            keyframes.request();
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        }
+        let (made, bytes) = keyframes.made();
+        assert!((4..=10).contains(&made), "{made} key frames in 1.5 s, at most one in 200 ms");
+        assert!(bytes > 500, "{bytes} bytes");
+        pipeline.set_state(gst::State::Null).unwrap();
     }
 }

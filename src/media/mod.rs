@@ -16,6 +16,7 @@ pub mod port;
 pub mod publish;
 pub mod receive;
 pub mod slate;
+pub mod timecode;
 pub mod v4l2;
 
 use gstreamer as gst;

@@ -188,8 +188,8 @@ impl Peer {
         }
     }
 
-    /// Acts on a pipeline that has not been stopped. The task that makes an offer or an answer may come too late, and what
-    /// it began then nobody would end.
+    /// Acts on a pipeline that has not been stopped. The task that makes an offer or an answer may come too late, and
+    /// what it began then nobody would end.
     fn unless_stopped<T>(&self, act: impl FnOnce() -> T) -> Result<T, MediaError> {
         let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         if *stopped {
@@ -231,8 +231,8 @@ impl Peer {
         format!("{:?}", self.webrtc.property::<webrtc::WebRTCPeerConnectionState>("connection-state")).to_lowercase()
     }
 
-    /// The selected candidate pair, for the figures and for the audit: as `webrtcbin` reports it, with the server in place
-    /// of the gate. None before there is one.
+    /// The selected candidate pair, for the figures and for the audit: as `webrtcbin` reports it, with the server in
+    /// place of the gate. None before there is one.
     pub async fn pair(&self) -> Option<(PairFigures, SelectedPair)> {
         let stats = self.ask("get-stats", None::<gst::Pad>.to_send_value()).await.ok()??;
         let entry = |wanted: &dyn Fn(&gst::StructureRef) -> bool| {

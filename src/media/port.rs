@@ -130,15 +130,30 @@ impl Inlet {
 
 /// The giving end: every buffer goes to `inlet` at once, and `seen` is told of it.
 pub fn exit(sink: &app::AppSink, inlet: Inlet, seen: impl Fn(&gst::BufferRef) + Send + Sync + 'static) {
+    exit_through(sink, inlet, move |buffer| {
+        seen(&buffer);
+        buffer
+    });
+}
+
+/// The same for buffers that are changed on their way.
+pub fn exit_through(
+    sink: &app::AppSink,
+    inlet: Inlet,
+    change: impl Fn(gst::Buffer) -> gst::Buffer + Send + Sync + 'static,
+) {
     sink.set_max_buffers(2);
     sink.set_drop(true);
+    // Nobody asks for the last one, and what nobody holds can be changed without a copy.
+    sink.set_property("enable-last-sample", false);
     sink.set_callbacks(
         app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                if let Some(buffer) = sample.buffer() {
-                    seen(buffer);
-                    inlet.put(buffer);
+                let buffer = sample.buffer_owned();
+                drop(sample);
+                if let Some(buffer) = buffer.map(&change) {
+                    inlet.put(&buffer);
                 }
                 Ok(gst::FlowSuccess::Ok)
             })

@@ -17,13 +17,15 @@ use relay::{OWN, Relay, Tamper, URL};
 use serde_json::{Value, json};
 use std::{
     fs::{self, File},
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
     process::Command,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long the audit gets. It looks ten times a second.
@@ -40,22 +42,30 @@ fn caught(kiosk: &mut Kiosk) -> Result<String> {
     Ok(evidence)
 }
 
+fn create(file: &Path) -> Result<()> {
+    File::create(file).map(drop).map_err(Error::io(file.display().to_string()))
+}
+
+/// A daemon that holds a socket which is none of its own while `wanted` exists: UDP, or a connection to `tcp`.
+fn kiosk_that_holds(world: &World, janus: &Janus, wanted: &Path, tcp: Option<String>) -> Result<Kiosk> {
+    let library = world.dir().join("hold.so");
+    let source = repository().join("tests/audit_catches/hold.c");
+    run(Command::new("cc").args(["-shared", "-fPIC", "-pthread", "-o"]).arg(&library).arg(source))?;
+    let mut environment =
+        vec![("LD_PRELOAD", library.display().to_string()), ("HOLD_WHILE", wanted.display().to_string())];
+    environment.extend(tcp.map(|tcp| ("HOLD_TCP_TO", tcp)));
+    Kiosk::start_in(&world.at(Host::Kiosk)?, "kioskd", &scene::kiosk_config(janus)?, &environment)
+}
+
 #[test]
 fn a_udp_socket_in_the_daemon_ends_the_call() {
     scenario(|world| {
-        let (library, wanted) = (world.dir().join("udp.so"), world.dir().join("hold-udp"));
-        let source = repository().join("tests/audit_catches/udp.c");
-        run(Command::new("cc").args(["-shared", "-fPIC", "-pthread", "-o"]).arg(&library).arg(source))?;
+        let wanted = world.dir().join("hold");
         let janus = scene::janus(world)?;
-        let environment =
-            [("LD_PRELOAD", library.display().to_string()), ("HOLD_UDP_WHILE", wanted.display().to_string())];
-        let place = world.at(Host::Kiosk)?;
-        let mut kiosk = Kiosk::start_in(&place, "kioskd", &scene::kiosk_config(&janus)?, &environment)?;
-        let hold = || File::create(&wanted).map(drop).map_err(Error::io("hold-udp"));
-
+        let mut kiosk = kiosk_that_holds(world, &janus, &wanted, None)?;
         kiosk.start_call()?;
         kiosk.wait_state("waiting", SETUP)?;
-        hold()?;
+        create(&wanted)?;
         let evidence = caught(&mut kiosk)?;
         let fd = fd_of_udp(kiosk.process().pid())?;
         assert_eq!(evidence, format!("descriptor {fd} is a UDP socket, local 0.0.0.0:5353, remote none"));
@@ -65,12 +75,56 @@ fn a_udp_socket_in_the_daemon_ends_the_call() {
         kiosk.start_call()?;
         assert_eq!(caught(&mut kiosk)?, evidence);
 
-        fs::remove_file(&wanted).map_err(Error::io("hold-udp"))?;
+        fs::remove_file(&wanted).map_err(Error::io("hold"))?;
         let pid = kiosk.process().pid();
         until(NOTICED, "the socket to be closed", || Ok((datagram_sockets(pid)? == 0).then_some(())))?;
         kiosk.start_call()?;
         kiosk.wait_state("waiting", SETUP)?;
         assert_eq!(kiosk.faults()?, []);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_connection_to_a_media_port_beside_the_gate_ends_the_call() {
+    scenario(|world| {
+        let wanted = world.dir().join("hold");
+        let janus = scene::janus(world)?;
+        // Whether it is Janus or something else that listens there.
+        let beside = SocketAddr::from((Host::Server.address(), 40099));
+        let listener = world.at(Host::Server)?.listen(beside)?;
+        let to = format!("{} {}", beside.ip(), beside.port());
+        let mut kiosk = kiosk_that_holds(world, &janus, &wanted, Some(to))?;
+        kiosk.start_call()?;
+        kiosk.wait_state("waiting", SETUP)?;
+        assert_eq!(kiosk.faults()?, []);
+        create(&wanted)?;
+        let evidence = caught(&mut kiosk)?;
+        assert!(evidence.contains(&format!("leads to the media port {beside}, beside the media gate")), "{evidence}");
+        drop(listener);
+        Ok(())
+    });
+}
+
+#[test]
+fn another_program_of_the_kiosk_is_turned_away_by_the_gate() {
+    const OPEN: &str = "exec 3<>/dev/tcp/127.0.0.1/$0; printf '\\0\\1x' >&3; cat <&3 || true";
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let capture = Capture::start(world, Host::Kiosk)?;
+        let mut kiosk = scene::kiosk(world, &scene::kiosk_config(&janus)?)?;
+        kiosk.start_call()?;
+        kiosk.wait_state("waiting", SETUP)?;
+        let ports = listening_ports(kiosk.process().pid(), Ipv4Addr::LOCALHOST)?;
+        assert_eq!(ports.len(), 1, "listeners of the media gate: {ports:?}");
+        let begun = Instant::now();
+        world.run(Host::Kiosk, "timeout", &["10", "bash", "-c", OPEN, &ports[0].to_string()])?;
+        assert!(begun.elapsed() < Duration::from_secs(5), "it was held");
+        kiosk.process().wait_log("another program of this machine dialled the media gate", NOTICED)?;
+        kiosk.end_call()?;
+        let packets = capture.stop()?;
+        let media = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn and dst portrange 40000-40099";
+        assert_eq!(packets.matching(media)?.len(), 1, "the server was dialled for it");
         Ok(())
     });
 }

@@ -65,7 +65,7 @@ struct Media {
 impl Default for Media {
     fn default() -> Self {
         Self {
-            ports: PortRange { first: 40000, last: 40099 },
+            ports: PortRange::DEFAULT,
             simultaneous_calls: None,
             address: None,
             public_address: None,
@@ -95,13 +95,19 @@ struct Room {
 /// An inclusive range of TCP ports, written `first-last`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-struct PortRange {
-    first: u16,
-    last: u16,
+pub struct PortRange {
+    /// The lowest port.
+    pub first: u16,
+    /// The highest port.
+    pub last: u16,
 }
 
 impl PortRange {
-    fn count(self) -> u32 {
+    /// What the firewalls of this system open.
+    pub const DEFAULT: Self = Self { first: 40000, last: 40099 };
+
+    /// How many.
+    pub fn count(self) -> u32 {
         u32::from(self.last) - u32::from(self.first) + 1
     }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod call;
+mod check;
 mod firewall;
 mod installed;
 mod janus;

@@ -20,11 +20,20 @@ pub fn write_site(folder: &Path, media: &str) -> PathBuf {
     closed("token-secret", "8f1d0c5b7a9e46e2b3f4a5968778695a\n");
     closed("admin-secret", "01b2c3d4e5f60718293a4b5c6d7e8f90\n");
     closed("pin", "481516\n");
-    let key = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+    let key = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "90"];
     done(
         Command::new("openssl")
             .args(key)
-            .args(["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"])
+            .args([
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=DNS:localhost",
+                "-keyout",
+                "key.pem",
+                "-out",
+                "cert.pem",
+            ])
             .current_dir(folder),
     );
     let here = folder.display();
@@ -87,6 +96,11 @@ impl Server {
 
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.folder.path().join("log")).unwrap()).into_owned()
+    }
+
+    /// The configuration folder that it runs with.
+    pub fn configuration(&self) -> PathBuf {
+        self.folder.path().join("janus")
     }
 
     pub fn certificate(&self) -> PathBuf {

@@ -130,6 +130,8 @@ pub struct Camera {
     pub exposure: Adjustment,
     /// `auto`, or the distance in the camera's own unit.
     pub focus: Adjustment,
+    /// Write the time of capture into every picture, as a strip along its lower edge: for measuring, never in service.
+    pub time_code: bool,
 }
 
 impl Default for Camera {
@@ -144,6 +146,7 @@ impl Default for Camera {
             power_line: PowerLine::Auto,
             exposure: Adjustment::Auto,
             focus: Adjustment::Auto,
+            time_code: false,
         }
     }
 }
@@ -250,6 +253,9 @@ pub enum AudioSource {
     Alsa,
     /// A tone.
     Test,
+    /// Tones that say when they were sent: for measuring, never in service.
+    #[serde(rename = "tone-code")]
+    ToneCode,
     /// No sound is sent.
     None,
 }

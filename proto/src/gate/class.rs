@@ -19,8 +19,8 @@ impl Class {
     pub const ALL: [Self; 3] = [Self::Control, Self::Audio, Self::Video];
 }
 
-/// Sorts one packet. RFC 7983 section 7 tells RTP and RTCP from the rest by the first byte, RFC 5761 section 4 tells RTCP
-/// from RTP by the second. SRTP leaves both as they are.
+/// Sorts one packet. RFC 7983 section 7 tells RTP and RTCP from the rest by the first byte, RFC 5761 section 4 tells
+/// RTCP from RTP by the second. SRTP leaves both as they are.
 #[must_use]
 pub fn classify(packet: &[u8]) -> Class {
     match packet {

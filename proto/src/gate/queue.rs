@@ -91,7 +91,8 @@ impl ClassQueue {
         self.discard(count);
     }
 
-    /// Bytes of the first packets, none of them begun, that fit into a chunk and into the room; of one alone, into the room.
+    /// Bytes of the first packets, none of them begun, that fit into a chunk and into the room; of one alone, into
+    /// the room.
     fn fitting(&self, class: Class, room: Room) -> usize {
         let mut bytes = 0;
         for (index, packet) in self.packets.iter().enumerate() {

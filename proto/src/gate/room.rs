@@ -19,14 +19,14 @@ pub struct Room {
 }
 
 impl Room {
-    /// `limit` and `outstanding` are bytes, in flight and unsent together; `unsent` are those of them that were never sent.
+    /// `limit` and `outstanding` are bytes, in flight and unsent together; `unsent` those of them that were never sent.
     #[must_use]
     pub const fn new(limit: u64, outstanding: u64, unsent: u64) -> Self {
         Self { limit, outstanding, unsent }
     }
 
-    /// Whether so many bytes may be written. One frame always may when nothing is on its way: nothing stands still because
-    /// of a limit that is smaller than it.
+    /// Whether so many bytes may be written. One frame always may when nothing is on its way: nothing stands still
+    /// because of a limit that is smaller than it.
     #[must_use]
     pub fn admits(&self, class: Class, bytes: usize) -> bool {
         let reserve = match class {

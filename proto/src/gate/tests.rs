@@ -196,7 +196,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// Whatever happens, the other side reads whole frames, those of a class in their order; every packet is accounted for.
+    /// Whatever happens, the other side reads whole frames, those of a class in their order; every packet is
+    /// accounted for.
     #[test]
     fn the_stream_stays_framed_ordered_and_counted(acts in proptest::collection::vec(act(), 0..200)) {
         let mut queue = GateQueue::default();
@@ -243,7 +244,9 @@ proptest! {
 
     /// Bytes are cut into the same frames wherever the reads end.
     #[test]
-    fn frames_do_not_depend_on_how_they_arrive(bytes in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..3000), cut: usize) {
+    fn frames_do_not_depend_on_how_they_arrive(
+        bytes in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..3000), cut: usize
+    ) {
         let mut whole = Frames::new(&bytes);
         let all: Vec<&[u8]> = whole.by_ref().collect();
         let cut = cut % (bytes.len() + 1);

@@ -72,7 +72,7 @@ impl RateController {
         let full_up = self.path.waiting > budget;
         self.target.step(now, &self.path, full_up, (wire(bounds.min), wire(bounds.max)));
         let video = self.bits_per_second() as f64;
-        let step = if life.dead { self.ladder.step() } else { self.ladder.take(now, video) };
+        let step = if life.dead { self.ladder.step() } else { self.ladder.take(now, video, bounds.max as f64) };
 
         let per_frame = video / 8.0 / f64::from(step.frames_per_second.max(1));
         self.overshoot.see(sample.encoded_frames, sample.encoded_bytes);

@@ -15,7 +15,7 @@ pub struct Step {
 
 /// What a pixel of a frame needs at least, bit: below it the picture falls apart into blocks. Smaller pictures have more
 /// detail in each pixel.
-const BITS_PER_PIXEL: [f64; 3] = [0.036, 0.045, 0.06];
+const BITS_PER_PIXEL: [f64; 3] = [0.030, 0.038, 0.050];
 /// Frames a second that a step down in frequency leaves.
 const FREQUENCIES: [u32; 2] = [20, 15];
 /// The last resort.
@@ -27,6 +27,8 @@ const DOWN_AFTER: Duration = Duration::from_millis(600);
 /// And above the next floor, with this much to spare, for this long.
 const UP_AFTER: Duration = Duration::from_secs(5);
 const UP_MARGIN: f64 = 1.2;
+/// From this share of the bound on the target has all of it.
+const ALL: f64 = 0.98;
 /// A step up that had to be taken back within this time makes the next wait longer, up to [`UP_AFTER_MOST`].
 const REGRET: Duration = Duration::from_secs(20);
 const UP_AFTER_MOST: Duration = Duration::from_secs(40);
@@ -96,8 +98,8 @@ impl Ladder {
         self.at = self.best(bits_per_second);
     }
 
-    /// The picture may take this many bits a second; the step that follows.
-    pub fn take(&mut self, now: Duration, bits_per_second: f64) -> Step {
+    /// The picture may take this many bits a second, and never more than `most`; the step that follows.
+    pub fn take(&mut self, now: Duration, bits_per_second: f64, most: f64) -> Step {
         if bits_per_second < self.floor(self.at) && self.best(bits_per_second) != self.at {
             self.above = None;
             if now.saturating_sub(*self.below_since.get_or_insert(now)) >= DOWN_AFTER {
@@ -106,7 +108,9 @@ impl Ladder {
             return self.step();
         }
         self.below_since = None;
-        let better = self.best(bits_per_second / UP_MARGIN);
+        // At the most that is allowed there is nothing to spare, and nothing to wait for.
+        let margin = if bits_per_second >= most * ALL { 1.0 } else { UP_MARGIN };
+        let better = self.best(bits_per_second / margin);
         if better >= self.at {
             self.above = None;
             return self.step();
@@ -126,5 +130,63 @@ impl Ladder {
         self.below_since = None;
         let regret = self.raised.take().is_some_and(|at| now.saturating_sub(at) < REGRET);
         self.up_after = if regret { (self.up_after * 2).min(UP_AFTER_MOST) } else { UP_AFTER };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: Step = Step { width: 1280, height: 720, frames_per_second: 30 };
+
+    /// The steps that follow a target of so many kbit/s for so many seconds each.
+    fn steps(ladder: &mut Ladder, targets: &[(u64, u64)], most: f64) -> Vec<(u32, u32)> {
+        let mut now = Duration::ZERO;
+        let mut last = Vec::new();
+        for (kbps, seconds) in targets {
+            for _ in 0..seconds * 10 {
+                now += Duration::from_millis(100);
+                ladder.take(now, *kbps as f64 * 1000.0, most);
+            }
+            last.push((ladder.step().height, ladder.step().frames_per_second));
+        }
+        last
+    }
+
+    #[test]
+    fn fewer_frames_then_smaller_ones_and_back() {
+        let mut ladder = Ladder::new(FULL);
+        let targets = [(1500, 5), (700, 2), (500, 2), (320, 2), (200, 2), (100, 2), (1500, 6)];
+        let expected = [(720, 30), (720, 20), (720, 15), (540, 15), (360, 15), (360, 10), (720, 30)];
+        assert_eq!(steps(&mut ladder, &targets, 2e6), expected);
+    }
+
+    #[test]
+    fn the_bound_itself_is_enough_to_come_back() {
+        let mut ladder = Ladder::new(FULL);
+        assert_eq!(steps(&mut ladder, &[(500, 5), (850, 10)], 850_000.0), [(720, 15), (720, 30)]);
+        assert_eq!(steps(&mut Ladder::new(FULL), &[(500, 5), (850, 10)], 2e6), [(720, 15), (720, 20)], "no margin");
+    }
+
+    #[test]
+    fn a_step_up_that_was_regretted_is_waited_for_longer() {
+        let mut ladder = Ladder::new(FULL);
+        let flap = [(500, 2), (1500, 6), (500, 2), (1500, 6), (1500, 5)];
+        let expected = [(720, 15), (720, 30), (720, 15), (720, 15), (720, 30)];
+        assert_eq!(steps(&mut ladder, &flap, 2e6), expected);
+    }
+
+    #[test]
+    fn the_shape_stays_and_a_small_camera_has_fewer_steps() {
+        let shape = |step: &Step| f64::from(step.width) / f64::from(step.height);
+        for (width, height) in [(1280, 720), (640, 480), (1920, 1080), (320, 240)] {
+            let full = Step { width, height, frames_per_second: 25 };
+            let ladder = Ladder::new(full);
+            for (step, _) in &ladder.steps {
+                assert!((shape(step) - shape(&full)).abs() < 0.02, "{step:?}");
+                assert!(step.width >= 320 && step.width % 2 == 0 && step.height % 2 == 0, "{step:?}");
+            }
+        }
+        assert_eq!(Ladder::new(Step { width: 320, height: 240, frames_per_second: 10 }).steps.len(), 1);
     }
 }

@@ -17,8 +17,8 @@ pub(super) const CONGESTED: Duration = Duration::from_millis(45);
 const CONGESTED_MOST: Duration = Duration::from_millis(120);
 /// Below this the link may have more room than it seems.
 const CALM: Duration = Duration::from_millis(20);
-/// The climb grows faster when it has been calm for this long, and doubles as often.
-const CALM_FOR: Duration = Duration::from_millis(500);
+/// The climb doubles this often while it stays calm, from half of this time on.
+const CALM_FOR: Duration = Duration::from_millis(700);
 /// Of what the link carried while the queue stood, what is sent: less, so that the queue drains.
 const SHARE: f64 = 0.9;
 /// The climb at first: so much a second, and this share of the target.
@@ -92,7 +92,7 @@ impl Target {
             self.calm_since = None;
             return;
         }
-        let doublings = (calm.as_secs_f64() / CALM_FOR.as_secs_f64() / 2.0 - 0.5).clamp(0.0, DOUBLINGS);
+        let doublings = (calm.as_secs_f64() / CALM_FOR.as_secs_f64() - 0.5).clamp(0.0, DOUBLINGS);
         let room = 1.0 - path.standing.as_secs_f64() / congested.as_secs_f64();
         let climb = (CLIMB + self.total * CLIMB_SHARE) * doublings.exp2() * room;
         self.total += climb * elapsed.as_secs_f64();

@@ -67,7 +67,7 @@ impl Pictures {
     }
 
     /// Which camera it is.
-    pub(super) fn info(&self) -> &CameraInfo {
+    pub fn info(&self) -> &CameraInfo {
         &self.camera.info
     }
 

@@ -71,8 +71,8 @@ impl Link {
         }
     }
 
-    /// Throws away the picture that waits, all but a packet that is begun. Returns the number of packets. Whoever asks for
-    /// this asks the encoder for a key frame too: what follows refers to what is gone.
+    /// Throws away the picture that waits, all but a packet that is begun. Returns the number of packets. Whoever
+    /// asks for this asks the encoder for a key frame too: what follows refers to what is gone.
     pub fn discard_video(&self) -> u64 {
         self.queue().discard(Class::Video)
     }

@@ -97,15 +97,17 @@ async fn serve(
 /// Begins a link for a connection of the ICE agent. Whoever else dials the listener is turned away.
 fn take(gate: &Arc<Shared>, server: SocketAddr, agent: TcpStream, remote: SocketAddr, links: &mut JoinSet<()>) -> bool {
     let Ok(local) = agent.local_addr() else { return false };
-    let ours = sockets::look().is_ok_and(|(all, _)| audit::made_here(&all, local, remote));
-    if !ours {
+    // Known before it is judged: it is the gate's business, and not the audit's.
+    let entry = gate.gates.enter(GateSocket::Accepted { local, remote });
+    // Dropped in this order.
+    let agent = (agent, entry);
+    if !sockets::look().is_ok_and(|(all, _)| audit::made_here(&all, local, remote)) {
         warn!(leg = gate.leg, %remote, "another program of this machine dialled the media gate; it was turned away");
         return false;
     }
-    let entry = gate.gates.enter(GateSocket::Accepted { local, remote });
     let gate = Arc::clone(gate);
     links.spawn(async move {
-        let agent = (agent, entry);
+        let agent = agent;
         run(&gate, server, &agent.0).await;
     });
     true

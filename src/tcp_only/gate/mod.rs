@@ -1,8 +1,8 @@
 //! The media gate: between the ICE agent and the server stands this process itself.
 //!
-//! The ICE agent is led to a listener on loopback, and what it sends there is taken at once. Each connection that it makes
-//! gets one to the server; what waits for that one, waits here, where it is known, sorted, bounded, and can be thrown away.
-//! The decisions are `kiosk_proto::gate`.
+//! The ICE agent is led to a listener on loopback, and what it sends there is taken at once. Each connection that it
+//! makes gets one to the server; what waits for that one, waits here, where it is known, sorted, bounded, and can be
+//! thrown away. The decisions are `kiosk_proto::gate`.
 
 mod link;
 mod listener;
@@ -58,8 +58,8 @@ impl Gate {
         Self { shared: Arc::new(Shared { gates, leg, media_ports, from, ways, media }), open }
     }
 
-    /// Where the ICE agent shall dial to reach `server`. The server itself is dialled only when it does. None when the gate
-    /// is closed, or has too many ways, or can't listen.
+    /// Where the ICE agent shall dial to reach `server`. The server itself is dialled only when it does. None when
+    /// the gate is closed, or has too many ways, or can't listen.
     pub fn way_to(&self, server: SocketAddr) -> Option<SocketAddr> {
         let (leg, mut ways) = (self.shared.leg, lock(&self.shared.ways));
         if let Some((_, way)) = ways.iter().find(|(known, _)| *known == server) {

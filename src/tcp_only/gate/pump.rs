@@ -1,5 +1,5 @@
-//! Moves what arrives: from the ICE agent into the queues and on to the server as there is room, and the server's answers
-//! back.
+//! Moves what arrives: from the ICE agent into the queues and on to the server as there is room, and the server's
+//! answers back.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -14,8 +14,8 @@ static NOT_SENT: libc::c_int = UNSENT as libc::c_int;
 /// `linux/sockios.h`; not in libc.
 const SIOCOUTQNSD: libc::Ioctl = 0x894B;
 
-/// Makes the kernel say at once when its queue has become short. It is no limit: the kernel adds to a segment that it has
-/// not sent yet as much as it likes, up to 64 KiB. The limit is [`queued`].
+/// Makes the kernel say at once when its queue has become short. It is no limit: the kernel adds to a segment that it
+/// has not sent yet as much as it likes, up to 64 KiB. The limit is [`queued`].
 ///
 /// # Errors
 /// When the kernel refuses.

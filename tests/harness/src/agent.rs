@@ -46,6 +46,8 @@ pub struct BrowserOptions {
     pub chromium: Vec<String>,
     /// The camera's picture, instead of Chromium's own: a Y4M or MJPEG file.
     pub video: Option<String>,
+    /// More arguments for the driver.
+    pub driver: Vec<String>,
 }
 
 impl BrowserOptions {
@@ -61,6 +63,7 @@ impl BrowserOptions {
             room,
             chromium: vec!["--ignore-certificate-errors".into()],
             video: None,
+            driver: Vec::new(),
         })
     }
 }
@@ -180,6 +183,7 @@ impl Browser {
         if let Some(video) = &options.video {
             command.args(["--video", video]);
         }
+        command.args(&options.driver);
         let mut process = place.spawn_piped(&options.name, &mut command)?;
         let stdin = process.take_stdin();
         let events = Arc::<Mutex<Vec<Value>>>::default();

@@ -9,7 +9,11 @@ use crate::{
     wait::until,
 };
 use kiosk_proto::figures::CallFigures;
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::{runtime::Runtime, time::timeout};
 use zbus::{Connection, connection, proxy::CacheProperties};
 
@@ -73,6 +77,12 @@ impl KioskConfig {
         self
     }
 
+    /// The text of the file, for a program that is not the running daemon.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.sections.to_string()
+    }
+
     /// Leaves a key out.
     #[must_use]
     pub fn without(mut self, section: &str, key: &str) -> Self {
@@ -88,6 +98,7 @@ impl KioskConfig {
 pub struct Kiosk {
     name: String,
     place: Place,
+    program: PathBuf,
     file: PathBuf,
     environment: Vec<(String, String)>,
     runtime: Runtime,
@@ -104,6 +115,17 @@ impl Kiosk {
 
     /// The same, with variables in the daemon's environment.
     pub fn start_in(place: &Place, name: &str, config: &KioskConfig, environment: &[(&str, String)]) -> Result<Self> {
+        Self::start_program(built("kioskd")?, place, name, config, environment)
+    }
+
+    /// The same with a daemon that was built elsewhere.
+    pub fn start_program(
+        program: PathBuf,
+        place: &Place,
+        name: &str,
+        config: &KioskConfig,
+        environment: &[(&str, String)],
+    ) -> Result<Self> {
         let bus = Bus::start(place, name)?;
         let file = place.dir().join(format!("{name}.toml"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -111,10 +133,11 @@ impl Kiosk {
         write_config(&file, config, &bus)?;
         let environment: Vec<_> =
             environment.iter().map(|(variable, value)| ((*variable).to_owned(), value.clone())).collect();
-        let process = launch(place, name, &file, &environment)?;
+        let process = launch(&program, place, name, &file, &environment)?;
         let mut kiosk = Self {
             name: name.to_owned(),
             place: place.clone(),
+            program,
             file,
             environment,
             runtime,
@@ -129,7 +152,7 @@ impl Kiosk {
     /// Starts the daemon again after it ended.
     pub fn restart(&mut self) -> Result<()> {
         self.control = None;
-        self.process = launch(&self.place, &self.name, &self.file, &self.environment)?;
+        self.process = launch(&self.program, &self.place, &self.name, &self.file, &self.environment)?;
         self.connect()
     }
 
@@ -170,8 +193,12 @@ impl Kiosk {
 
     /// Figures of the call.
     pub fn figures(&self) -> Result<CallFigures> {
-        let text = self.runtime.block_on(self.control()?.figures())?;
-        serde_json::from_str(&text).map_err(Error::json("figures of the daemon"))
+        serde_json::from_str(&self.figures_text()?).map_err(Error::json("figures of the daemon"))
+    }
+
+    /// The same as the daemon says them, in JSON: one that was built elsewhere may know more.
+    pub fn figures_text(&self) -> Result<String> {
+        Ok(self.runtime.block_on(self.control()?.figures())?)
     }
 
     /// Version of the daemon.
@@ -257,8 +284,14 @@ fn write_config(file: &PathBuf, config: &KioskConfig, bus: &Bus) -> Result<()> {
     fs::write(file, config.sections.to_string()).map_err(Error::io(file.display().to_string()))
 }
 
-fn launch(place: &Place, name: &str, file: &PathBuf, environment: &[(String, String)]) -> Result<Process> {
-    let mut command = place.product_command(built("kioskd")?);
+fn launch(
+    program: &Path,
+    place: &Place,
+    name: &str,
+    file: &PathBuf,
+    environment: &[(String, String)],
+) -> Result<Process> {
+    let mut command = place.product_command(program);
     command.args(["run", "--config"]).arg(file);
     // No display of the person who runs the tests, no bus of theirs.
     for name in ["DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "NOTIFY_SOCKET", "JOURNAL_STREAM"] {

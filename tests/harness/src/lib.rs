@@ -10,6 +10,7 @@ pub mod error;
 pub mod firewall;
 pub mod janus;
 pub mod kiosk;
+pub mod link;
 pub mod local;
 pub mod place;
 pub mod process;

@@ -66,7 +66,7 @@ proptest! {
         for target in targets {
             now += Duration::from_millis(100);
             let before = ladder.position();
-            ladder.take(now, target as f64);
+            ladder.take(now, target as f64, 2e6);
             if ladder.position() < before {
                 prop_assert!(now - changed >= Duration::from_secs(5));
             }

@@ -1,7 +1,7 @@
-//! `./dev bench call`: figures of the call on this machine.
+//! `./dev bench call`: figures of the call on this machine. `./dev bench link`: how late it is on a narrow link.
 
 use kiosk_harness::{
-    Error, Result,
+    Error, Result, link,
     local::{
         bench::{self, Figures, Load},
         signals,
@@ -20,7 +20,13 @@ const BEGIN: &str = "<!-- ./dev bench call --write-docs: begin -->\n";
 const END: &str = "<!-- ./dev bench call --write-docs: end -->\n";
 
 fn main() -> ExitCode {
-    match bench_call() {
+    let mut arguments = env::args().skip(1);
+    let result = match arguments.next().as_deref() {
+        Some("call") => bench_call(arguments),
+        Some("link") => link::cli::main(arguments, machine),
+        _ => Err(Error::Other(format!("{USAGE}\n{}", link::cli::USAGE))),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -29,13 +35,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench_call() -> Result<()> {
+fn bench_call(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let usage = || Error::Other(USAGE.into());
     let (mut json, mut write_docs, mut calls) = (false, false, 50);
-    let mut arguments = env::args().skip(1);
-    if arguments.next().as_deref() != Some("call") {
-        return Err(usage());
-    }
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => json = true,

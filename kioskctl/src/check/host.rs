@@ -1,0 +1,221 @@
+//! What runs on this server: listening ports, firewall, log. The answers of the system are judged by pure functions.
+
+use super::janus::Interfaces;
+use super::jcfg::{Document, Setting};
+use crate::site::PortRange;
+use kiosk_proto::check::{Finding, Text};
+use std::path::Path;
+use std::process::Command;
+
+/// A log file is read from its end, so far back.
+const LOG_TAIL: u64 = 4 * 1024 * 1024;
+
+/// Names and addresses of this machine's network interfaces.
+pub fn interfaces() -> Interfaces {
+    let mut found = Interfaces::default();
+    for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
+        if !found.names.contains(&interface.interface_name) {
+            found.names.push(interface.interface_name.clone());
+        }
+        let Some(address) = interface.address else { continue };
+        let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
+        let v6 = address.as_sockaddr_in6().map(|v6| v6.ip().into());
+        found.addresses.extend(v4.or(v6).filter(|address: &std::net::IpAddr| !address.is_loopback()));
+    }
+    found
+}
+
+/// Is the port of `janus.transport.websockets.jcfg` listened on?
+pub fn listening(websockets: &Document) -> Finding {
+    let port = websockets.get("general.wss_port").and_then(|port| port.text().parse().ok()).unwrap_or(8989);
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    judge_listening(&tables.concat(), port)
+}
+
+fn judge_listening(table: &str, port: u16) -> Finding {
+    let (id, title) = ("janus.listening", Text::new("Janus answers", "Janus 동작"));
+    // proc_pid_net(5): the second column is the local address and port in hex, the fourth the state, 0A is LISTEN.
+    let listens = table.lines().any(|line| {
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        let local = columns.next().and_then(|local| local.rsplit(':').next());
+        let here = local.and_then(|hex| u16::from_str_radix(hex, 16).ok()) == Some(port);
+        here && columns.nth(1) == Some("0A")
+    });
+    if listens {
+        return Finding::pass(id, title, Text::new(format!("port {port} listens"), format!("포트 {port} 수신 중")));
+    }
+    Finding::fail(
+        id,
+        title,
+        Text::new(format!("nothing listens on port {port}"), format!("포트 {port}에서 수신하는 프로그램이 없습니다")),
+        Text::new(
+            "systemctl start janus; if it does not stay up: journalctl -u janus",
+            "systemctl start janus 실행. 계속 종료되면 journalctl -u janus 확인",
+        ),
+    )
+}
+
+/// The firewall: our nftables table, or ufw with the right ports open.
+pub fn firewall(ports: Option<PortRange>, wss: u16) -> Finding {
+    let (id, title) = ("firewall", Text::new("firewall", "방화벽"));
+    let table = answer("nft", &["list", "table", "inet", "kiosk_server"]);
+    if let Some(table) = &table {
+        return judge_table(table);
+    }
+    match answer("ufw", &["status"]) {
+        Some(status) => judge_ufw(&status, ports, wss),
+        None if answer("nft", &["list", "tables"]).is_none() => Finding::skipped(
+            id,
+            title,
+            Text::new(
+                "neither nft nor ufw could be asked: run this as root",
+                "nft와 ufw를 조회할 수 없습니다. root로 실행하십시오",
+            ),
+        ),
+        None => no_firewall(),
+    }
+}
+
+fn no_firewall() -> Finding {
+    Finding::fail(
+        "firewall",
+        Text::new("firewall", "방화벽"),
+        Text::new("no table kiosk_server, and ufw is not active", "kiosk_server 테이블이 없고 ufw도 꺼져 있습니다"),
+        Text::new(
+            "Janus always offers UDP too; only a firewall ends it: load config/nftables/server.nft",
+            "Janus는 항상 UDP도 제시하므로 방화벽으로 막아야 합니다. config/nftables/server.nft를 적용하십시오",
+        ),
+    )
+}
+
+fn judge_table(table: &str) -> Finding {
+    let (id, title) = ("firewall", Text::new("firewall", "방화벽"));
+    let drops = table.contains("hook input") && table.contains("policy drop") && table.contains("meta l4proto udp");
+    if drops {
+        return Finding::pass(id, title, Text::same("nftables: table inet kiosk_server"));
+    }
+    Finding::fail(
+        id,
+        title,
+        Text::new("table inet kiosk_server is not the one that is shipped", "kiosk_server 테이블이 배포본과 다릅니다"),
+        Text::new("Load config/nftables/server.nft again", "config/nftables/server.nft를 다시 적용하십시오"),
+    )
+}
+
+fn judge_ufw(status: &str, ports: Option<PortRange>, wss: u16) -> Finding {
+    let (id, title) = ("firewall", Text::new("firewall", "방화벽"));
+    if !status.lines().any(|line| line.trim() == "Status: active") {
+        return no_firewall();
+    }
+    let allowed =
+        |rule: &str| status.lines().any(|line| line.split_whitespace().next() == Some(rule) && line.contains("ALLOW"));
+    let media = ports.unwrap_or(PortRange::DEFAULT);
+    let wanted = [format!("{wss}/tcp"), format!("{}:{}/tcp", media.first, media.last)];
+    let missing: Vec<String> = wanted.into_iter().filter(|rule| !allowed(rule)).collect();
+    if missing.is_empty() {
+        return Finding::pass(id, title, Text::same("ufw"));
+    }
+    let commands = missing.iter().map(|rule| format!("ufw allow {rule}")).collect::<Vec<_>>().join("; ");
+    Finding::fail(
+        id,
+        title,
+        Text::new(
+            format!("ufw does not open {}", missing.join(", ")),
+            format!("ufw에서 열리지 않은 포트: {}", missing.join(", ")),
+        ),
+        Text::same(commands),
+    )
+}
+
+/// What Janus itself said at its start.
+pub fn log(core: &Document) -> Finding {
+    let text = match core.get("general.log_to_file").map(Setting::text).filter(|path| !path.is_empty()) {
+        Some(path) => tail(Path::new(path)),
+        None => answer("journalctl", &["--unit=janus", "--boot", "--output=cat", "--no-pager", "--lines=5000"]),
+    };
+    judge_log(text.as_deref())
+}
+
+fn judge_log(text: Option<&str>) -> Finding {
+    let (id, title) = ("janus.log", Text::new("Janus's log names TCP candidates", "Janus 로그의 TCP 후보"));
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
+        return Finding::skipped(
+            id,
+            title,
+            Text::new("no log of Janus could be read", "Janus 로그를 읽을 수 없습니다"),
+        );
+    };
+    match text.lines().rev().find(|line| line.contains("ICE-TCP candidates")) {
+        Some(line) if line.contains("enabled") => Finding::pass(id, title, Text::same(line.trim())),
+        found => Finding::fail(
+            id,
+            title,
+            found.map_or_else(
+                || Text::new("no line about ICE-TCP since the start", "시작 이후 ICE-TCP에 관한 로그가 없습니다"),
+                |line| Text::same(line.trim()),
+            ),
+            Text::new(
+                "Is the configuration that was checked the one that runs? systemctl restart janus",
+                "점검한 설정으로 실행 중인지 확인하십시오: systemctl restart janus",
+            ),
+        ),
+    }
+}
+
+fn tail(path: &Path) -> Option<String> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = std::fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(LOG_TAIL).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What a program prints, if it is there and succeeds.
+fn answer(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).env("LC_ALL", "C").output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kiosk_proto::check::Outcome;
+
+    #[test]
+    fn a_listening_port_is_found_in_the_kernels_table() {
+        // 0x231D is 8989; the second line is a connection from another host's port 8989.
+        let listening = "   0: 00000000:231D 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1\n";
+        let connected = "   1: 0100007F:1F90 0100007F:231D 01 00000000:00000000 00:00000000 00000000 0 0 1 1\n";
+        assert_eq!(judge_listening(&format!("{connected}{listening}"), 8989).outcome, Outcome::Pass);
+        assert_eq!(judge_listening(connected, 8989).outcome, Outcome::Fail);
+        assert_eq!(judge_listening(connected, 8080).outcome, Outcome::Fail, "it does not listen");
+    }
+
+    #[test]
+    fn ufw_must_open_what_calls_need() {
+        let status = "Status: active\n\nTo Action From\n8989/tcp ALLOW Anywhere\n40000:40099/tcp ALLOW Anywhere\n";
+        let range = PortRange::try_from("40000-40099".to_owned()).ok();
+        assert_eq!(judge_ufw(status, range, 8989).outcome, Outcome::Pass);
+        let closed = judge_ufw(&status.replace("40099", "40009"), range, 8989);
+        assert_eq!(closed.remedy.unwrap().en, "ufw allow 40000:40099/tcp");
+        assert_eq!(judge_ufw("Status: inactive", range, 8989).outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn the_shipped_table_is_known_and_one_that_lets_udp_in_is_not() {
+        let shipped = include_str!("../../../config/nftables/server.nft");
+        assert_eq!(judge_table(shipped).outcome, Outcome::Pass);
+        assert_eq!(judge_table(&shipped.replace("meta l4proto udp", "")).outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn the_last_start_in_the_log_counts() {
+        let judged = |text: &str| judge_log(Some(text)).outcome;
+        assert_eq!(judged("[x] ICE-TCP candidates disabled\n[y] ICE-TCP candidates enabled\n"), Outcome::Pass);
+        assert_eq!(judged("[x] ICE-TCP candidates enabled\n[y] ICE-TCP candidates disabled\n"), Outcome::Fail);
+        assert_eq!(judged("[x] started\n"), Outcome::Fail);
+        assert_eq!(judge_log(None).outcome, Outcome::Skipped);
+    }
+}

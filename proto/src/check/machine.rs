@@ -1,0 +1,161 @@
+//! The kiosk itself, judged from what the system says.
+
+use super::{Finding, Text};
+
+/// Below this the journal and the state of the fleet are in danger.
+const LOW_DISK_BYTES: u64 = 200 * 1024 * 1024;
+/// A call takes about 100 MB.
+const LOW_MEMORY_KIB: u64 = 200 * 1024;
+/// Boards of this class slow down from 80 °C on.
+const HOT_MILLIDEGREES: i32 = 80_000;
+
+/// Whether the clock follows a time server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// It does.
+    Synchronised,
+    /// It does not.
+    Free,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// Certificates and tokens have dates.
+#[must_use]
+pub fn clock(clock: Clock) -> Finding {
+    let (id, title) = ("machine.clock", Text::new("clock", "시계"));
+    match clock {
+        Clock::Synchronised => Finding::pass(id, title, Text::new("synchronised", "동기화됨")),
+        Clock::Free => Finding::warn(
+            id,
+            title,
+            Text::new("not synchronised", "동기화되지 않음"),
+            Text::new(
+                "Certificates and tokens are refused when the clock is wrong: set the bank's time server for systemd-timesyncd",
+                "시계가 틀리면 인증서와 토큰이 거부됩니다. systemd-timesyncd에 은행 시간 서버를 설정하십시오",
+            ),
+        ),
+        Clock::Unknown => {
+            Finding::skipped(id, title, Text::new("timedatectl does not answer", "timedatectl 응답 없음"))
+        }
+    }
+}
+
+/// `listing` is what `nft list table inet kiosk` prints.
+#[must_use]
+pub fn firewall(listing: Option<&str>) -> Finding {
+    let (id, title) = ("firewall", Text::new("firewall", "방화벽"));
+    let Some(listing) = listing else {
+        return Finding::warn(
+            id,
+            title,
+            Text::new("no table inet kiosk, or not run as root", "kiosk 테이블이 없거나 root 권한이 아님"),
+            Text::new(
+                "Load config/nftables/kiosk.nft (docs/firewall.md); run kioskd doctor as root to see the rules",
+                "config/nftables/kiosk.nft를 적용하십시오(docs/firewall.md). 규칙을 보려면 root로 실행하십시오",
+            ),
+        );
+    };
+    let closed = ["hook input", "hook output"]
+        .iter()
+        .all(|hook| listing.split("chain ").any(|chain| chain.contains(hook) && chain.contains("policy drop")));
+    if !closed {
+        return Finding::fail(
+            id,
+            title,
+            Text::new("a chain does not drop by default", "기본 차단이 아닌 체인이 있음"),
+            Text::new("Load config/nftables/kiosk.nft again", "config/nftables/kiosk.nft를 다시 적용하십시오"),
+        );
+    }
+    Finding::pass(id, title, Text::new("drops by default, both ways", "양방향 기본 차단"))
+}
+
+/// `free` bytes on the file system that holds `path`.
+#[must_use]
+pub fn disk(path: &str, free: Option<u64>) -> Finding {
+    let (id, title) = ("machine.disk", Text::new(format!("space on {path}"), format!("{path} 여유 공간")));
+    let Some(free) = free else {
+        return Finding::skipped(id, title, Text::new("unknown", "알 수 없음"));
+    };
+    let seen = Text::same(format!("{} MB", free / 1_000_000));
+    if free >= LOW_DISK_BYTES {
+        return Finding::pass(id, title, seen);
+    }
+    Finding::fail(
+        id,
+        title,
+        seen,
+        Text::new("Make room: journalctl --vacuum-size=100M", "공간을 확보하십시오: journalctl --vacuum-size=100M"),
+    )
+}
+
+/// `available` KiB as `/proc/meminfo` has it.
+#[must_use]
+pub fn memory(available: Option<u64>) -> Finding {
+    let (id, title) = ("machine.memory", Text::new("available memory", "사용 가능 메모리"));
+    let Some(available) = available else {
+        return Finding::skipped(id, title, Text::new("unknown", "알 수 없음"));
+    };
+    let seen = Text::same(format!("{} MB", available / 1024));
+    if available >= LOW_MEMORY_KIB {
+        return Finding::pass(id, title, seen);
+    }
+    Finding::fail(
+        id,
+        title,
+        seen,
+        Text::new(
+            "A call takes about 100 MB: what else runs here?",
+            "통화에 약 100MB가 필요합니다. 다른 프로그램을 확인하십시오",
+        ),
+    )
+}
+
+/// The hottest thermal zone, thousandths of a degree Celsius.
+#[must_use]
+pub fn temperature(hottest: Option<i32>) -> Finding {
+    let (id, title) = ("machine.temperature", Text::new("temperature", "온도"));
+    let Some(hottest) = hottest else {
+        return Finding::skipped(id, title, Text::new("no thermal zone", "온도 센서 없음"));
+    };
+    let seen = Text::same(format!("{} °C", hottest / 1000));
+    if hottest < HOT_MILLIDEGREES {
+        return Finding::pass(id, title, seen);
+    }
+    let remedy = Text::new(
+        "Clear the vents: from 80 °C on the processor slows down",
+        "통풍구를 확인하십시오. 80도부터 프로세서가 느려집니다",
+    );
+    Finding::warn(id, title, seen, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Outcome;
+
+    #[test]
+    fn each_check_can_fail() {
+        assert_eq!(clock(Clock::Synchronised).outcome, Outcome::Pass);
+        assert_eq!(clock(Clock::Free).outcome, Outcome::Warn);
+        assert_eq!(clock(Clock::Unknown).outcome, Outcome::Skipped);
+        assert_eq!(disk("/", Some(1 << 30)).outcome, Outcome::Pass);
+        assert_eq!(disk("/", Some(1 << 20)).outcome, Outcome::Fail);
+        assert_eq!(memory(Some(1 << 20)).outcome, Outcome::Pass);
+        assert_eq!(memory(Some(1 << 10)).outcome, Outcome::Fail);
+        assert_eq!(temperature(Some(45_000)).outcome, Outcome::Pass);
+        assert_eq!(temperature(Some(85_000)).outcome, Outcome::Warn);
+        assert_eq!(temperature(None).outcome, Outcome::Skipped);
+    }
+
+    #[test]
+    fn the_shipped_firewall_passes_and_an_open_one_does_not() {
+        let shipped = include_str!("../../../config/nftables/kiosk.nft");
+        assert_eq!(firewall(Some(shipped)).outcome, Outcome::Pass);
+        let open =
+            shipped.replace("hook output priority filter; policy drop", "hook output priority filter; policy accept");
+        assert_ne!(open, shipped);
+        assert_eq!(firewall(Some(&open)).outcome, Outcome::Fail);
+        assert_eq!(firewall(None).outcome, Outcome::Warn);
+    }
+}
