@@ -1,7 +1,8 @@
 //! The peers that the daemon is compared with: `webrtcbin` as it comes, with the daemon's encoder at a fixed bitrate.
 //! They send the same recording with the same codes. Nothing watches the link.
 //!
-//! As in the daemon, what captures has a pipeline of its own: it starts over at the recording's end, the connection does not.
+//! As in the daemon, what captures has a pipeline of its own: it starts over at the recording's end, the connection does
+//! not.
 
 use anyhow::{Context, Result, anyhow, bail};
 use gstreamer as gst;
@@ -25,12 +26,12 @@ use std::time::{Duration, Instant};
 const GATHERING: Duration = Duration::from_secs(10);
 /// The daemon's own (src/media/publish.rs): payload bytes of a packet, and what is negotiated.
 const MTU: u32 = 1200;
-const VIDEO: &str = "application/x-rtp,media=(string)video,encoding-name=(string)H264,payload=(int)96,clock-rate=(int)90000,\
-    packetization-mode=(string)1,profile-level-id=(string)42e01f,\
+const VIDEO: &str = "application/x-rtp,media=(string)video,encoding-name=(string)H264,payload=(int)96,\
+    clock-rate=(int)90000,packetization-mode=(string)1,profile-level-id=(string)42e01f,\
     rtcp-fb-nack-pli=(boolean)true,rtcp-fb-ccm-fir=(boolean)true,ssrc=(uint)1001";
 const VIDEO_UDP: &str = ",rtcp-fb-nack=(boolean)true";
-const AUDIO: &str = "application/x-rtp,media=(string)audio,encoding-name=(string)OPUS,payload=(int)111,clock-rate=(int)48000,\
-    encoding-params=(string)2,ssrc=(uint)1002";
+const AUDIO: &str = "application/x-rtp,media=(string)audio,encoding-name=(string)OPUS,payload=(int)111,\
+    clock-rate=(int)48000,encoding-params=(string)2,ssrc=(uint)1002";
 /// The tones that are behind by more than this are made up for: the machine was held up.
 const SLIP_US: u64 = 15_000;
 

@@ -16,8 +16,8 @@ const PING_BYTES: f64 = 84.0;
 /// How long the plain transfer is given to fill the link, and then measured.
 const FILL: Duration = Duration::from_secs(2);
 const MEASURE: Duration = Duration::from_secs(4);
-/// Of a link's bits, what a transfer must carry of payload. TCP can carry 0.965; what a lost segment held up comes in one piece,
-/// and may count for another second.
+/// Of a link's bits, what a transfer must carry of payload. TCP can carry 0.965; what a lost segment held up comes in one
+/// piece, and may count for another second.
 const GOODPUT: std::ops::RangeInclusive<f64> = 0.90..=1.0;
 /// What a ping may take longer than the path says: two user-space hops on a busy machine.
 const EXTRA_MS: f64 = 2.0;

@@ -1,8 +1,8 @@
-//! The link of a branch in a test's world: packets between the branch's router and the server go through two TUN devices, and
-//! between these through a model of the path in this program ([`super::path`]).
+//! The link of a branch in a test's world: packets between the branch's router and the server go through two TUN
+//! devices, and between these through a model of the path in this program ([`super::path`]).
 //!
-//! The kernel's own shaper is not used: rate, queue, delay, jitter and loss are one model with one clock and one set of counters,
-//! and the kernels that this runs on need no `netem`.
+//! The kernel's own shaper is not used: rate, queue, delay, jitter and loss are one model with one clock and one set of
+//! counters, and the kernels that this runs on need no `netem`.
 
 use super::{
     path::{Conditions, Direction, Totals},
@@ -89,7 +89,7 @@ impl Shared {
     }
 }
 
-/// A running emulator: everything between the branch and the server goes through it. The path is gone when it is dropped.
+/// A running emulator: everything between the branch and the server goes through it. Dropped, the path is gone.
 #[derive(Debug)]
 pub struct Emulator {
     shared: Arc<Shared>,
@@ -177,7 +177,7 @@ fn tun(world: &World, host: Host) -> Result<File> {
     Ok(File::from(device?))
 }
 
-/// Routes between the kiosk's host and the server through the devices; TCP there remembers nothing of earlier connections.
+/// Routes between the kiosk's host and the server through the devices; TCP there remembers no earlier connection.
 fn lead_through(world: &World, congestion_control: &str) -> Result<()> {
     // Namespaces may only use what the machine's own setting allows to everybody.
     let tcp = format!(
@@ -200,7 +200,7 @@ fn lead_through(world: &World, congestion_control: &str) -> Result<()> {
 /// Where it is allowed: packets must not wait for this thread.
 fn prefer_this_thread() {
     let priority = libc::sched_param { sched_priority: 1 };
-    // SAFETY: a plain call on a structure that lives over it; zero means this thread. Refused, the thread runs as it is.
+    // SAFETY: a plain call on a structure that lives over it; zero means this thread, which runs as it is when refused.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const priority) };
 }
 

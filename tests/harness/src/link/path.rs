@@ -1,8 +1,8 @@
-//! One direction of a path, as a model: a bottleneck with a queue, then delay, jitter and loss. No clock and no packets' contents
-//! in here; [`super::emulator`] moves real packets through two of them.
+//! One direction of a path, as a model: a bottleneck with a queue, then delay, jitter and loss. No clock and no packets'
+//! contents in here; [`super::emulator`] moves real packets through two of them.
 //!
-//! A packet waits in a queue that is bounded in bytes (the last one is dropped), leaves it at the bottleneck's rate, may be lost
-//! behind it, and arrives after the delay. Packets arrive in the order in which they left: jitter does not reorder.
+//! A packet waits in a queue that is bounded in bytes (the last one is dropped), leaves it at the bottleneck's rate, may
+//! be lost behind it, and arrives after the delay. Packets arrive in the order in which they left: jitter does not reorder.
 
 use serde::Serialize;
 use std::{collections::VecDeque, time::Duration};
@@ -83,7 +83,8 @@ impl<P> Direction<P> {
         self.conditions
     }
 
-    /// Changes what it does, from `now` on. What is on its way behind the bottleneck arrives as it would have, unless the path is down.
+    /// Changes what it does, from `now` on. What is on its way behind the bottleneck arrives as it would have, unless the
+    /// path is down.
     pub fn change(&mut self, now: Duration, conditions: Conditions) {
         self.serve(now);
         self.conditions = conditions;

@@ -3,8 +3,8 @@
 use super::path::Conditions;
 use std::time::Duration;
 
-/// The queue before the bottleneck, bytes: 128 KiB, what an access router of a branch has. It is 0.7 s of a link of 1.5 Mb/s,
-/// 1.7 s at 0.6 Mb/s, and 0.1 s at 10 Mb/s.
+/// The queue before the bottleneck, bytes: 128 KiB, what an access router of a branch has. It is 0.7 s of a link of
+/// 1.5 Mb/s, 1.7 s at 0.6 Mb/s, and 0.1 s at 10 Mb/s.
 pub const QUEUE_BYTES: usize = 128 * 1024;
 /// What every peer's encoder may use at most, kbit/s: more than the narrow links carry.
 pub const MAX_BITRATE_KBPS: u32 = 1500;

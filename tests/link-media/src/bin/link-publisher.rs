@@ -7,7 +7,7 @@ use kiosk_link_media::janus::Client;
 use kiosk_link_media::publish::Publisher;
 use serde_json::json;
 use std::time::Duration;
-use std::{env, fs};
+use std::{env, fs, thread};
 
 fn main() -> Result<()> {
     let path = env::args().nth(1).context("usage: link-publisher OPTIONS.json")?;
@@ -24,10 +24,19 @@ fn main() -> Result<()> {
     let answer = event["jsep"]["sdp"].as_str().with_context(|| format!("Janus gave no answer: {event}"))?;
     publisher.answer(answer)?;
     println!("{PUBLISHED}");
+    // Without logic of its own a publisher does not come back when signalling is lost: it goes on, and what becomes of its
+    // media is part of the measurement.
+    let mut signalling = Some(janus);
     loop {
         publisher.look()?;
-        if let Some(event) = janus.event(Duration::from_millis(100))? {
-            println!("{event}");
+        match signalling.as_mut().map(|janus| janus.event(Duration::from_millis(100))) {
+            Some(Ok(None)) => {}
+            Some(Ok(Some(event))) => println!("{event}"),
+            Some(Err(error)) => {
+                println!("signalling is lost: {error:#}");
+                signalling = None;
+            }
+            None => thread::sleep(Duration::from_millis(100)),
         }
     }
 }
