@@ -7,16 +7,21 @@ use kiosk_proto::fleet::rollout::{Outcome, Progress, Rollout};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 /// More kiosks than this are not listed when they confirmed.
 const LISTED: usize = 20;
+/// The least time between two looks.
+const REDRAW: Duration = Duration::from_millis(100);
 
 /// Bars on a terminal, lines elsewhere; on standard error.
 pub struct Screen {
     bars: Vec<ProgressBar>,
     all: MultiProgress,
     terminal: bool,
+    quiet: bool,
     said: String,
+    drawn: Option<Instant>,
 }
 
 /// Numbers of kiosks.
@@ -57,11 +62,17 @@ impl Screen {
             bar
         };
         let bars = rollout.plan.stages.iter().map(bar).collect();
-        Self { bars, all, terminal, said: if quiet { "quiet".into() } else { String::new() } }
+        Self { bars, all, terminal, quiet, said: String::new(), drawn: None }
     }
 
     /// Shows how far it is.
     pub fn show(&mut self, rollout: &Rollout, connected: bool) {
+        let fresh = self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW);
+        // A look costs time with thousands of kiosks: not one for each message.
+        if self.quiet || (fresh && rollout.outcome.is_none()) {
+            return;
+        }
+        self.drawn = Some(Instant::now());
         for (index, (bar, stage)) in self.bars.iter().zip(&rollout.plan.stages).enumerate() {
             let known =
                 |id: &KioskId| if index == rollout.stage { rollout.current.get(id) } else { rollout.kiosks.get(id) };
@@ -72,7 +83,7 @@ impl Screen {
             bar.set_position(counts.confirmed);
             bar.set_message(words(counts, connected || index != rollout.stage));
         }
-        if self.terminal || self.said == "quiet" {
+        if self.terminal {
             return;
         }
         let Some(stage) = rollout.current_stage() else { return };

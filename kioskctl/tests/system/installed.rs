@@ -78,7 +78,7 @@ fn the_unit_leaves_nothing_of_a_customer_behind_and_lets_the_daemon_work() {
         "Restart=always",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "User=kiosk",
-        "SupplementaryGroups=video audio render",
+        "SupplementaryGroups=video audio render systemd-journal",
         "LimitCORE=0",
         "MemorySwapMax=0",
         "WatchdogSignal=SIGKILL",

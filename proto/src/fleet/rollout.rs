@@ -282,10 +282,10 @@ impl Rollout {
         let (layer, digest) = (LayerName::of(&wanted.target), wanted.revision.digest);
         let Some(now) = progress_of(report, &layer, digest) else { return false };
         match self.current.get_mut(id) {
-            // A late word of who was given up is as good as an early one.
+            // A late word of who was given up is as good as an early one. Only an end moves the rollout on.
             Some(progress) if *progress != now => {
                 *progress = now;
-                true
+                progress.is_final()
             }
             _ => false,
         }
