@@ -1,7 +1,7 @@
 //! One `webrtcbin`, TCP only: what comes from outside and what goes out has passed the policy, by type.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -24,6 +24,8 @@ use crate::tcp_only::gate::{Gate, Gates, Link};
 
 /// An answer of `webrtcbin` that takes longer will not come.
 const PROMISE: Duration = Duration::from_secs(5);
+/// What `webrtcbin` was asked before it is stopped gets this long.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// A peer connection in its pipeline.
 #[derive(Debug, Clone)]
@@ -36,6 +38,38 @@ pub struct Peer {
     policy: TcpOnlyPolicy,
     gate: Gate,
     stopped: Arc<Mutex<bool>>,
+    asked: Arc<Asked>,
+}
+
+/// Questions to `webrtcbin` that have no answer yet. GStreamer 1.22 can stand still for good when it is stopped while it
+/// takes in a description.
+#[derive(Debug, Default)]
+struct Asked {
+    open: Mutex<u32>,
+    answered: Condvar,
+}
+
+impl Asked {
+    fn one(self: &Arc<Self>) -> Question {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Question(self.clone())
+    }
+
+    fn wait(&self, at_most: Duration) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether the time was up does not matter: the pipeline is stopped in any case.
+        drop(self.answered.wait_timeout_while(open, at_most, |open| *open > 0));
+    }
+}
+
+/// One question; answered or given up when it is dropped.
+struct Question(Arc<Asked>);
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        *self.0.open.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.answered.notify_all();
+    }
 }
 
 impl Peer {
@@ -56,7 +90,8 @@ impl Peer {
         webrtc.set_property_from_str("bundle-policy", "max-bundle");
         agent::make_tcp_only(&webrtc, local_address)?;
         let gate = Gate::new(gates, leg, policy.media_ports, local_address);
-        let peer = Self { id, leg, pipeline, webrtc, events, policy, gate, stopped: Arc::default() };
+        let peer =
+            Self { id, leg, pipeline, webrtc, events, policy, gate, stopped: Arc::default(), asked: Arc::default() };
         peer.watch();
         Ok(peer)
     }
@@ -123,8 +158,10 @@ impl Peer {
     /// Emits an action of `webrtcbin` that answers by a promise, and waits for the answer.
     async fn ask(&self, action: &str, argument: glib::SendValue) -> Result<Option<gst::Structure>, MediaError> {
         let (promise, reply) = gst::Promise::new_future();
-        self.unless_stopped(|| {
+        let _question = self.unless_stopped(|| {
+            let question = self.asked.one();
             self.webrtc.emit_by_name_with_values(action, &[argument.into(), promise.to_value()]);
+            question
         })?;
         let reply = match timeout(PROMISE, reply).await {
             Ok(Ok(reply)) => reply.map(|reply| reply.to_owned()),
@@ -210,6 +247,7 @@ impl Peer {
     /// Stops the pipeline and closes its sockets; blocks until that is done.
     pub fn stop(&self) {
         *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.asked.wait(LAST_ANSWERS);
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
         }

@@ -60,6 +60,7 @@ impl Trial {
                 groups: vec![GroupName::try_from("seoul".to_owned()).unwrap()],
                 keys: keys.clone(),
                 two_signatures: kind.two_signatures,
+                trial_deadline_s: 5,
                 metrics_s: None,
             };
             let id = name.clone().try_into().unwrap();

@@ -116,6 +116,10 @@ impl Running {
                 return self.receiver_failed(m, Fault::new("server-refused", format!("Janus' offer: {error}")));
             }
         };
+        // The agent is leaving; that it left is said next. A connection made for this would be closed while it begins.
+        if offer.is_inactive() {
+            return;
+        }
         // A second offer on the same handle replaces the first connection: webrtcbin knows no ICE restart.
         let old = self.receiver.as_ref().and_then(|receiver| receiver.peer);
         self.out.extend(old.map(Effect::StopPeer));

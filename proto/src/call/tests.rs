@@ -175,6 +175,22 @@ fn a_call_comes_up() {
 }
 
 #[test]
+fn the_offer_that_says_a_leaving_agents_media_is_off_begins_no_connection() {
+    let (mut rig, _) = Rig::active();
+    rig.effects.clear();
+    let off =
+        SDP.lines().map(|line| format!("{line}\r\n{}", if line.starts_with("m=") { "a=inactive\r\n" } else { "" }));
+    let jsep = Some(("offer".to_owned(), off.collect::<String>()));
+    rig.event(Event::Message(Message::Event {
+        transaction: None,
+        sender: HandleId(RECEIVER),
+        event: RoomEvent::Other,
+        jsep,
+    }));
+    assert_eq!(rig.effects, []);
+}
+
+#[test]
 fn candidates_wait_for_the_offer_they_belong_to() {
     let mut rig = Rig::started();
     let peer = rig.joined(Vec::new());

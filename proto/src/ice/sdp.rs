@@ -65,6 +65,12 @@ pub struct TcpOnlySdp {
 }
 
 impl TcpOnlySdp {
+    /// Nothing flows by it, either way: what Janus offers a subscriber when the feed has gone.
+    #[must_use]
+    pub fn is_inactive(&self) -> bool {
+        self.text.lines().filter(|line| *line == "a=inactive").count() >= self.media.len()
+    }
+
     /// Filters a description.
     ///
     /// # Errors

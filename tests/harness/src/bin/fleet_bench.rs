@@ -91,7 +91,8 @@ fn machine() -> Result<String> {
     let version = String::from_utf8_lossy(&version.stdout).lines().next().unwrap_or_default().to_owned();
     let date = run(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
     let model = model.map_or("unknown processor", |(_, name)| name);
-    Ok(format!("{model}, {cores} cores, {version}, {}", date.trim()))
+    let build = if cfg!(debug_assertions) { "debug build" } else { "release build" };
+    Ok(format!("{model}, {cores} cores, {version}, {build}, {}", date.trim()))
 }
 
 fn tables(scales: &[Scale], restarts: &Restarts, daemon: &DaemonPart, machine: &str, files: u64) -> String {
@@ -125,7 +126,7 @@ fn tables(scales: &[Scale], restarts: &Restarts, daemon: &DaemonPart, machine: &
     );
     let ((cpu, memory), (fleet_cpu, fleet_memory)) = (daemon.without, daemon.with);
     text + &format!(
-        "The daemon at rest for a minute: {cpu:.2} % of one core and {memory:.1} MiB without `[fleet]`, {fleet_cpu:.2} % \
+        "The daemon at rest, for half a minute: {cpu:.2} % of one core and {memory:.1} MiB without `[fleet]`, {fleet_cpu:.2} % \
          and {fleet_memory:.1} MiB with it.\n"
     )
 }

@@ -59,6 +59,8 @@ pub struct Fleet {
     pub keys: Vec<TrustedKey>,
     /// Whether keys that can cut a kiosk off want two signatures.
     pub two_signatures: bool,
+    /// Seconds that a configuration has to prove itself, of 5 or more.
+    pub trial_deadline_s: u32,
     /// Seconds between two snapshots of metrics; none without.
     pub metrics_s: Option<u64>,
 }
@@ -152,7 +154,7 @@ fn site_file(fleet: &Fleet, kiosk: &Simulated) -> String {
     format!(
         "[kiosk]\nid = \"{}\"\n[janus]\nurl = \"wss://janus.example:8989/\"\nroom = 1001\n\
          [fleet]\nbroker = \"mqtts://{}:{}\"\ncert_file = {:?}\nkey_file = {:?}\ngroups = {}\nkeys = {}\n\
-         two_signatures = {}\ntrial_deadline_s = 5\n",
+         two_signatures = {}\ntrial_deadline_s = {}\n",
         kiosk.id,
         fleet.host,
         fleet.port,
@@ -161,6 +163,7 @@ fn site_file(fleet: &Fleet, kiosk: &Simulated) -> String {
         list(fleet.groups.iter().map(ToString::to_string).collect()),
         list(fleet.keys.iter().map(ToString::to_string).collect()),
         fleet.two_signatures,
+        fleet.trial_deadline_s,
     )
 }
 
