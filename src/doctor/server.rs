@@ -23,8 +23,9 @@ use crate::janus;
 
 /// For one answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Before a negotiation is tried once more.
+/// Before a negotiation is tried again, and how often.
 const AGAIN: Duration = Duration::from_millis(500);
+const TRIES: u32 = 8;
 
 /// An offer as a kiosk makes it; nothing is ever sent on it. Janus answers with its candidates.
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
@@ -172,11 +173,14 @@ async fn trial(
     }
     let request = json!({"janus": "message", "body": join, "jsep": {"type": "offer", "sdp": OFFER}});
     let mut answer = client.ask(request.clone()).await;
-    // Janus 1.1.2 now and then can't open its ports (error 490) and can a moment later: a kiosk tries again, too.
-    if answer.as_ref().is_err_and(|reason| reason.contains("error 490")) {
+    // Janus 1.1.2 now and then can't open its ports (error 490) and can some seconds later: a kiosk tries again, too.
+    for _ in 0..TRIES {
+        if !answer.as_ref().is_err_and(|reason| reason.contains("error 490")) {
+            break;
+        }
         sleep(AGAIN).await;
         client.attach().await.map_err(refused("janus.token", Text::new("the token is accepted", "토큰 확인")))?;
-        answer = client.ask(request).await;
+        answer = client.ask(request.clone()).await;
     }
     let answer = answer.map_err(refused("ice.negotiation", title()))?;
     let sdp = answer.pointer("/jsep/sdp").and_then(Value::as_str).unwrap_or_default();
