@@ -70,7 +70,10 @@ pub fn flows(kiosk: &mut Kiosk, agent: &mut Browser, timeout: Duration) -> Resul
         let stats = agent.stats()?;
         Ok((stats.frames_decoded, stats.audio.packets))
     });
-    at_agent.map_err(|error| agent.process().explain(error))?;
+    at_agent.map_err(|error| {
+        eprintln!("the kiosk's figures: {:?}", kiosk.figures());
+        agent.process().explain(error)
+    })?;
     let at_kiosk = advances(timeout, "new picture and sound of the agent", || {
         kiosk.process().must_run()?;
         let receive = kiosk.figures()?.receive;
