@@ -141,6 +141,9 @@ fn table(kiosks: &[KioskId], view: &View) -> String {
         if let Some(metrics) = metrics.filter(|metrics| !metrics.faults.is_empty()) {
             why = metrics.faults.join(", ");
         }
+        if let Some(refused) = presence.and_then(|presence| presence.certificate_refused.as_ref()) {
+            why = format!("the certificate in fleet.cert_file is not taken: {refused}");
+        }
         table.row([
             id.to_string(),
             if view.is_online(id) { "yes" } else { "no" }.into(),

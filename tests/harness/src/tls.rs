@@ -85,7 +85,12 @@ impl Authority {
 
     /// A certificate for a client of this name, as `<name>.pem` and `<name>.key`.
     pub fn client(&self, name: &str) -> Result<ClientIdentity> {
-        let (certificate, key) = self.issue(name, name, &[], ExtendedKeyUsagePurpose::ClientAuth, FAR)?;
+        self.client_until(name, FAR)
+    }
+
+    /// The same; it ends with the year before `year`.
+    pub fn client_until(&self, name: &str, year: i32) -> Result<ClientIdentity> {
+        let (certificate, key) = self.issue(name, name, &[], ExtendedKeyUsagePurpose::ClientAuth, year)?;
         Ok(ClientIdentity { certificate, key })
     }
 

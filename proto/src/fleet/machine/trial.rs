@@ -77,7 +77,9 @@ impl DesiredState {
 
     pub(super) fn begin(&mut self, now: Now) -> Vec<Effect> {
         let Some(layer) = self.next() else { return Vec::new() };
-        let Some(Staged { pushed, age_s, cut_short }) = self.durable.layer_mut(&layer).staged.take() else { return Vec::new() };
+        let Some(Staged { pushed, age_s, cut_short }) = self.durable.layer_mut(&layer).staged.take() else {
+            return Vec::new();
+        };
         let (digest, revision) = (pushed.revision.digest, pushed.revision);
         let age = self.age(&layer, age_s, now);
         let late = validity(&pushed.payload).filter(|validity| validity.is_over(age, now));
