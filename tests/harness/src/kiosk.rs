@@ -161,6 +161,11 @@ impl Kiosk {
         write_config(&self.file, config, &self.bus)
     }
 
+    /// Where its D-Bus is.
+    pub fn bus_address(&self) -> String {
+        self.bus.address()
+    }
+
     /// The process of the daemon.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
