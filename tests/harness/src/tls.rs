@@ -88,6 +88,12 @@ impl Authority {
         self.client_until(name, FAR)
     }
 
+    /// The same with another name in it than its files have.
+    pub fn client_as(&self, file: &str, name: &str) -> Result<ClientIdentity> {
+        let (certificate, key) = self.issue(file, name, &[], ExtendedKeyUsagePurpose::ClientAuth, FAR)?;
+        Ok(ClientIdentity { certificate, key })
+    }
+
     /// The same; it ends with the year before `year`.
     pub fn client_until(&self, name: &str, year: i32) -> Result<ClientIdentity> {
         let (certificate, key) = self.issue(name, name, &[], ExtendedKeyUsagePurpose::ClientAuth, year)?;
