@@ -131,23 +131,29 @@ fn damaged_state_files_give_way_to_the_ones_before_and_it_is_said() {
         fleet.wait_phase(1, "confirmed")?;
         let good = fleet.wait_reported("a report", |reported| reported["effective"] == reported["confirmed"])?;
         for (number, damage) in ["cut", "bit", "empty", "both"].into_iter().enumerate() {
+            // Two versions of the commands too.
+            for _ in 0..2 {
+                assert_eq!(fleet.run(&fleet::command(kiosk_proto::fleet::Command::Ping {}))?["outcome"], "done");
+            }
             fleet.kiosk.process().kill()?;
             fleet.wait_presence(false)?;
             let path = |name: &str| fleet.state_dir.join(name);
             let read = |name: &str| fs::read(path(name)).map_err(Error::io(name.to_owned()));
             let write = |name: &str, bytes: &[u8]| fs::write(path(name), bytes).map_err(Error::io(name.to_owned()));
-            let mut bytes = read("desired")?;
-            match damage {
-                "cut" => bytes.truncate(bytes.len() / 2),
-                "empty" => bytes.clear(),
-                _ => {
-                    let middle = bytes.len() / 2;
-                    bytes[middle] ^= 4;
+            for file in ["desired", "commands"] {
+                let mut bytes = read(file)?;
+                match damage {
+                    "cut" => bytes.truncate(bytes.len() / 2),
+                    "empty" => bytes.clear(),
+                    _ => {
+                        let middle = bytes.len() / 2;
+                        bytes[middle] ^= 4;
+                    }
                 }
-            }
-            write("desired", &bytes)?;
-            if damage == "both" {
-                write("desired.previous", b"rubbish")?;
+                write(file, &bytes)?;
+                if damage == "both" {
+                    write(&format!("{file}.previous"), b"rubbish")?;
+                }
             }
             let mut events = read("events")?;
             events.extend(b"half a rec");
@@ -155,8 +161,8 @@ fn damaged_state_files_give_way_to_the_ones_before_and_it_is_said() {
             fleet.kiosk.restart()?;
             let wanted = if damage == "both" { (1, false) } else { (number + 1, true) };
             until(fleet::SOON, &format!("word of the damage ({damage})"), || {
-                let desired = damaged(&fleet, "desired", wanted.1) >= wanted.0;
-                Ok((desired && damaged(&fleet, "events", true) > number).then_some(()))
+                let both = ["desired", "commands"].iter().all(|file| damaged(&fleet, file, wanted.1) >= wanted.0);
+                Ok((both && damaged(&fleet, "events", true) > number).then_some(()))
             })?;
             // What the admin wants is still at the broker: the kiosk gets there again, whatever was lost.
             let now = fleet.wait_reported_for(Duration::from_secs(25), "the confirmed configuration", |reported| {

@@ -45,6 +45,8 @@ const IN_FLIGHT: u16 = 128;
 const QUEUE: usize = 128;
 /// Events that wait to be taken.
 const EVENTS: usize = 64;
+/// How rustls says that the other side refused something.
+const ALERT: &str = "received fatal alert";
 
 /// Who and where to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,12 +219,11 @@ async fn run(mut settings: LinkSettings, events: mpsc::Sender<LinkEvent>) {
         let Lost { reason, greeted } = converse(&settings, &identity, client, eventloop, &events).await;
         // What the connector says names host, address and remedy; what the client makes of it does not.
         let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let unreached =
-            failure.as_ref().is_some_and(|error| !matches!(error, DialError::Tls { .. } | DialError::Identity { .. }));
+        let elsewhere = failure.as_ref().is_some_and(|error| !may_be_about_us(error));
         let reason = failure.map_or(reason, |error| error.to_string());
         match greeted {
             true => identities.worked(),
-            false if unreached => {}
+            false if elsewhere => {}
             // A broker that does not like a certificate may say so by hanging up.
             false => identities.failed(&identity, &reason),
         }
@@ -280,6 +281,16 @@ fn options(settings: &LinkSettings, identity: Identity, failure: Arc<Mutex<Optio
         }
     });
     options
+}
+
+/// Whether a connection may have failed because of the kiosk's certificate, and not on the way or by the server's.
+fn may_be_about_us(error: &DialError) -> bool {
+    match error {
+        DialError::Identity { .. } => true,
+        // With TLS 1.2 the server says so within the handshake.
+        DialError::Tls { reason, .. } => reason.contains(ALERT),
+        _ => false,
+    }
 }
 
 /// How a connection ended.
@@ -378,5 +389,23 @@ fn explain(error: &ConnectionError) -> String {
             )
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
+
+    #[test]
+    fn the_server_s_certificate_is_told_from_ours() {
+        let tls = |error: Error| DialError::Tls {
+            host: "broker".into(),
+            address: ([192, 0, 2, 1], 8883).into(),
+            reason: format!("{error}; a remedy"),
+        };
+        assert!(may_be_about_us(&tls(Error::AlertReceived(AlertDescription::CertificateExpired))));
+        assert!(!may_be_about_us(&tls(Error::InvalidCertificate(CertificateError::UnknownIssuer))));
+        assert!(may_be_about_us(&DialError::Identity { path: "a.key".into(), reason: "no key".into() }));
     }
 }

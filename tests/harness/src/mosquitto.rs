@@ -144,6 +144,13 @@ impl Mosquitto {
         self.process.kill()
     }
 
+    /// Ends it at once, and takes away all that it has stored.
+    pub fn lose_everything(&mut self) -> Result<()> {
+        self.kill()?;
+        let store = self.dir.join("mosquitto.db");
+        fs::remove_file(&store).map_err(Error::io(store.display().to_string()))
+    }
+
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
