@@ -104,6 +104,7 @@ pub(super) fn link_settings(config: &Config, clean_start: bool) -> Option<LinkSe
         host: fleet.broker.host().to_owned(),
         port: fleet.broker.port(),
         ca_file: fleet.ca_file.clone(),
+        proxy: config.proxy.clone(),
         cert_file: fleet.cert_file.clone(),
         key_file: fleet.key_file.path().to_owned(),
         keepalive_s: u16::try_from(fleet.keepalive_s).unwrap_or(u16::MAX),
