@@ -13,7 +13,7 @@ use std::{
     env,
     fmt::Write as _,
     fs::{self, Permissions},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -156,7 +156,7 @@ impl Janus {
     /// Where signalling over TLS is reached.
     pub fn wss_url(&self) -> String {
         let address = self.options.signalling_address.unwrap_or(self.options.address);
-        format!("wss://{address}:{}/", self.options.wss_port)
+        format!("wss://{}/", SocketAddr::new(address, self.options.wss_port))
     }
 
     /// Where signalling without TLS is reached by programs of Janus's own host.
