@@ -27,7 +27,8 @@ use crate::janus::Socket;
 use crate::media::MediaError;
 use crate::media::camera::Camera;
 use crate::media::device::Device;
-use crate::media::link::{self, LastRate, LinkWatch};
+use crate::media::last_rate::LastRate;
+use crate::media::link::{self, LinkWatch};
 use crate::media::microphone;
 use crate::media::peer::Peer;
 use crate::media::playback::{Playback, PlaybackDevices};
@@ -135,7 +136,7 @@ impl Engine {
             devices: None,
             publisher: None,
             link: None,
-            last_rate: LastRate::default(),
+            last_rate: LastRate::of_this_kiosk(),
             receiver: None,
             closing: Vec::new(),
             figures: CallFigures::default(),

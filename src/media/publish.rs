@@ -12,7 +12,8 @@ use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
 use kiosk_proto::rate::{RateController, Settings, Step};
 
 use super::keyframes::Keyframes;
-use super::link::{self, LastRate};
+use super::last_rate::LastRate;
+use super::link;
 use super::meter::Meter;
 use super::peer::Peer;
 use super::{MediaError, encoder, named, pipeline, port};

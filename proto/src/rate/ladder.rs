@@ -15,7 +15,7 @@ pub struct Step {
 
 /// What a pixel of a frame needs at least, bit: below it the picture falls apart into blocks. Smaller pictures have more
 /// detail in each pixel.
-const BITS_PER_PIXEL: [f64; 3] = [0.016, 0.022, 0.035];
+const BITS_PER_PIXEL: [f64; 3] = [0.0145, 0.022, 0.035];
 /// Frames a second that a step down in frequency leaves.
 const FREQUENCIES: [u32; 2] = [20, 15];
 /// The last resort.
@@ -26,7 +26,7 @@ const LEAST_WIDTH: u32 = 320;
 const DOWN_AFTER: Duration = Duration::from_millis(600);
 /// And above the next floor, with this much to spare, for this long.
 const UP_AFTER: Duration = Duration::from_secs(5);
-const UP_MARGIN: f64 = 1.2;
+const UP_MARGIN: f64 = 1.1;
 /// From this share of the bound on the target has all of it.
 const ALL: f64 = 0.98;
 /// A step up that had to be taken back within this time makes the next wait longer, up to [`UP_AFTER_MOST`].
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn the_bound_itself_is_enough_to_come_back() {
         let mut ladder = Ladder::new(FULL);
-        assert_eq!(steps(&mut ladder, &[(250, 5), (450, 10)], 450_000.0), [(720, 15), (720, 30)]);
-        assert_eq!(steps(&mut Ladder::new(FULL), &[(250, 5), (450, 10)], 2e6), [(720, 15), (720, 20)], "no margin");
+        assert_eq!(steps(&mut ladder, &[(250, 5), (430, 10)], 430_000.0), [(720, 15), (720, 30)]);
+        assert_eq!(steps(&mut Ladder::new(FULL), &[(250, 5), (430, 10)], 2e6), [(720, 15), (720, 20)], "no margin");
     }
 
     #[test]
