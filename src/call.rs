@@ -318,7 +318,7 @@ impl Engine {
         self.sockets += 1;
         // The session before has to be gone when the next one enters the room.
         let before = all_closed(mem::take(&mut self.closing), CLOSE);
-        self.socket = Some(Socket::open(self.config.janus.clone(), self.sockets, self.events.clone(), before));
+        self.socket = Some(Socket::open(self.config.clone(), self.sockets, self.events.clone(), before));
         None
     }
 

@@ -18,6 +18,7 @@ pub mod ice;
 pub mod janus;
 pub mod keyframe;
 pub mod packet;
+pub mod proxy;
 pub mod rate;
 pub mod secret;
 pub mod sound;

@@ -36,7 +36,7 @@ pub async fn attempt(address: SocketAddr) -> Reach {
 pub async fn server(config: &Config) -> (Vec<Finding>, Option<IpAddr>) {
     let (host, port) = (config.janus.url.host(), config.janus.url.port());
     let title = Text::new(format!("the name {host}"), format!("서버 이름 {host}"));
-    let addresses = match dial::resolve(&janus::server(&config.janus)).await {
+    let addresses = match dial::resolve(&janus::server(config)).await {
         Ok(addresses) if !addresses.is_empty() => addresses,
         outcome => {
             let reason = outcome.err().map_or_else(|| "no address".to_owned(), |error| error.to_string());
@@ -85,6 +85,7 @@ async fn broker(config: &Config) -> Vec<Finding> {
         identity: None,
         user_timeout: None,
         keys: dial::BROKER,
+        proxy: None,
     };
     let Some(address) = dial::resolve(&server).await.ok().and_then(|all| all.first().copied()) else {
         let remedy = Text::new(

@@ -72,7 +72,7 @@ async fn ask_all(
     recommended: &mut Option<Recommended>,
 ) -> Result<(), Box<Finding>> {
     let title = || Text::new("secure WebSocket to Janus", "Janus 보안 웹소켓");
-    let socket = janus::handshake(&config.janus).await.map_err(|Fault { code, message }| {
+    let socket = janus::handshake(config).await.map_err(|Fault { code, message }| {
         let remedy = Text::new(
             "Compare janus.url and janus.ca_file with the server's certificate; a certificate by an unknown authority can also be a box that opens TLS on the way",
             "janus.url과 janus.ca_file을 서버 인증서와 비교하십시오. 알 수 없는 기관의 인증서라면 중간의 TLS 검사 장비일 수 있습니다",

@@ -5,6 +5,7 @@
 
 mod commands;
 mod diagnostics;
+mod identity;
 mod link;
 mod post;
 mod probe;

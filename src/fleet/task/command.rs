@@ -106,6 +106,7 @@ impl Task {
         Destination {
             upload,
             ca_file: self.config().fleet.as_ref().and_then(|fleet| fleet.ca_file.clone()),
+            proxy: self.config().proxy.clone(),
             broker: self.session.clone().map(|session| (session, topic)),
         }
     }

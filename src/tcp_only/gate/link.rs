@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::registry::Entry;
 use super::tcp;
+use crate::dial::Media;
 
 /// The gate's socket to the server. The entry is dropped after the stream.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(super) struct Server {
 pub struct Link {
     local: SocketAddr,
     remote: SocketAddr,
+    via: Option<String>,
     server: Mutex<Option<Arc<Server>>>,
     queue: Mutex<GateQueue>,
     limit: AtomicU64,
@@ -35,11 +37,13 @@ pub struct Link {
 }
 
 impl Link {
-    pub(super) fn new(remote: SocketAddr, stream: TcpStream, entry: Entry) -> io::Result<Self> {
+    pub(super) fn new(remote: SocketAddr, dialled: Media<Entry>) -> io::Result<Self> {
+        let Media { stream, via, known } = dialled;
         Ok(Self {
             local: stream.local_addr()?,
             remote,
-            server: Mutex::new(Some(Arc::new(Server { stream, _entry: entry }))),
+            via,
+            server: Mutex::new(Some(Arc::new(Server { stream, _entry: known }))),
             queue: Mutex::default(),
             limit: AtomicU64::new(DEFAULT_LIMIT),
             start: Instant::now(),
@@ -55,6 +59,11 @@ impl Link {
     /// The server's end.
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// What stands between, if anything does.
+    pub fn via(&self) -> Option<&str> {
+        self.via.as_deref()
     }
 
     /// Queues and connection now. None once it has ended; to be asked as often as wanted, it costs two system calls.

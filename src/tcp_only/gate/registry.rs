@@ -46,7 +46,7 @@ impl Gates {
         match socket {
             GateSocket::Listener(address) => self.change().add_listener(address),
             GateSocket::Accepted { local, remote } => self.change().add_accepted(local, remote),
-            GateSocket::Dialled(remote) => self.change().add_dialled(remote),
+            GateSocket::Dialled { hop, server } => self.change().add_dialled(hop, server),
         }
         Entry { gates: self.clone(), socket }
     }
@@ -65,7 +65,12 @@ pub(super) enum GateSocket {
         remote: SocketAddr,
     },
     /// To the server.
-    Dialled(SocketAddr),
+    Dialled {
+        /// Where the socket leads.
+        hop: SocketAddr,
+        /// The server that is reached by it.
+        server: SocketAddr,
+    },
 }
 
 /// A socket that is known to be a gate's.
@@ -81,7 +86,7 @@ impl Drop for Entry {
         match self.socket {
             GateSocket::Listener(address) => sockets.remove_listener(address),
             GateSocket::Accepted { local, remote } => sockets.remove_accepted(local, remote),
-            GateSocket::Dialled(remote) => sockets.remove_dialled(remote),
+            GateSocket::Dialled { hop, server } => sockets.remove_dialled(hop, server),
         }
     }
 }

@@ -164,6 +164,11 @@ impl Kiosk {
         write_config(&self.file, config, &self.bus)
     }
 
+    /// Where its D-Bus is.
+    pub fn bus_address(&self) -> String {
+        self.bus.address()
+    }
+
     /// The process of the daemon.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
@@ -177,12 +182,6 @@ impl Kiosk {
     /// Ends the call, if there is one.
     pub fn end_call(&self) -> Result<()> {
         Ok(self.runtime.block_on(self.control()?.end_call())?)
-    }
-
-    /// Where its bus is.
-    #[must_use]
-    pub fn bus_address(&self) -> String {
-        self.bus.address()
     }
 
     /// Begins the self-check.
