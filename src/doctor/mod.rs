@@ -141,11 +141,11 @@ async fn network(config: &Config, call: bool, progress: fn(&Text)) -> anyhow::Re
     let (tell, stop) = watch::channel(false);
     let wanted = Wanted { call, stop, progress };
     let asked = async {
-        let (mut findings, address) = reach::server(config).await;
+        let (mut findings, way) = reach::server(config).await;
         let mut recommended = None;
-        match address {
-            Some(address) => {
-                let (asked, follows) = server::check(config, address, &wanted).await;
+        match way {
+            Some(way) => {
+                let (asked, follows) = server::check(config, way, &wanted).await;
                 findings.extend(asked);
                 recommended = follows;
             }

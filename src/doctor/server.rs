@@ -1,6 +1,5 @@
 //! Asks Janus about itself and the room, negotiates a trial publication up to the candidates, and makes the trial call.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use kiosk_proto::call::Fault;
@@ -14,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::client::Client;
-use super::reach;
+use super::reach::{self, Way};
 use super::trial::{self, Keys, Shown, Stop};
 use crate::config::secret;
 use crate::janus;
@@ -45,9 +44,9 @@ pub struct Wanted {
 }
 
 /// Everything that is asked of Janus, and what follows from the trial call for this site.
-pub async fn check(config: &Config, server: IpAddr, wanted: &Wanted) -> (Vec<Finding>, Option<Recommended>) {
+pub async fn check(config: &Config, way: Way, wanted: &Wanted) -> (Vec<Finding>, Option<Recommended>) {
     let (mut findings, mut recommended) = (Vec::new(), None);
-    if let Err(finding) = ask_all(config, server, wanted, &mut findings, &mut recommended).await {
+    if let Err(finding) = ask_all(config, way, wanted, &mut findings, &mut recommended).await {
         findings.push(*finding);
     }
     (findings, recommended)
@@ -66,7 +65,7 @@ fn refused(id: &'static str, title: Text) -> impl FnOnce(String) -> Box<Finding>
 
 async fn ask_all(
     config: &Config,
-    server: IpAddr,
+    way: Way,
     wanted: &Wanted,
     findings: &mut Vec<Finding>,
     recommended: &mut Option<Recommended>,
@@ -89,7 +88,7 @@ async fn ask_all(
     };
     let mut client = Client::new(socket, token);
 
-    let outcome = negotiate(config, server, &mut client, &keys, findings).await;
+    let outcome = negotiate(config, way, &mut client, &keys, findings).await;
     let outcome = match outcome {
         Ok(reached) => {
             *recommended = call(config, &mut client, &keys, reached, wanted, findings).await;
@@ -105,7 +104,7 @@ async fn ask_all(
 /// Asks what Janus and the room are, and for candidates. Why there should be no trial call after that, if so.
 async fn negotiate(
     config: &Config,
-    server: IpAddr,
+    way: Way,
     client: &mut Client,
     keys: &Keys,
     findings: &mut Vec<Finding>,
@@ -154,10 +153,19 @@ async fn negotiate(
     }
     let answer = answer.map_err(refused("ice.negotiation", title()))?;
     let sdp = answer.pointer("/jsep/sdp").and_then(Value::as_str).unwrap_or_default();
-    let offered = server::candidates(sdp, &TcpOnlyPolicy { media_ports: config.janus.media_ports }, server);
+    let at = match way {
+        Way::Direct(address) => Some(address),
+        Way::Proxy => None,
+    };
+    let offered = server::candidates(sdp, &TcpOnlyPolicy { media_ports: config.janus.media_ports }, at);
     findings.extend(offered.findings);
     let mut reached = Err(Text::new("there is no media connection", "미디어 연결 없음"));
-    if let Some(address) = offered.dial.first() {
+    if let (Some(address), Way::Proxy) = (offered.dial.first(), way) {
+        let title = Text::new(format!("media connection to {address}"), format!("미디어 연결 {address}"));
+        let why = Text::new("by the proxy: the trial call shows it", "프록시 경유: 시험 통화에서 확인");
+        findings.push(Finding::skipped("ice.dial", title, why));
+        reached = Ok(());
+    } else if let Some(address) = offered.dial.first() {
         let title = Text::new(format!("media connection to {address}"), format!("미디어 연결 {address}"));
         let dialled: Reach = reach::attempt(*address).await;
         let judged = kiosk_proto::check::reach::port("ice.dial", title, &dialled);
@@ -208,10 +216,11 @@ async fn call(
         Err(Stop::Asked) => findings.push(skipped(Text::new("the self-check was ended", "점검이 중단됨"))),
     }
     let range = config.janus.media_ports;
+    let proxy = config.proxy.as_ref().map(|proxy| proxy.address.port());
     findings.push(proof::candidates(&shown.signalled));
     findings.push(proof::descriptions(&shown.signalled));
     findings.push(proof::sockets(&shown.sockets, range));
-    findings.extend(shown.wire.iter().map(|wire| proof::wire(wire, &shown.servers, range)));
+    findings.extend(shown.wire.iter().map(|wire| proof::wire(wire, &shown.servers, range, proxy)));
     findings.push(proof::pairs(&shown.pairs));
     shown.capacity.map(|capacity| Recommended::new(config, &capacity))
 }

@@ -1,13 +1,11 @@
 //! Looks at certificates: what a server presents here, whoever signed it, and the kiosk's own.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use kiosk_proto::check::tls::{self, Certificate};
 use kiosk_proto::check::{Finding, Text};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,6 +15,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, Error, SignatureScheme, crypto};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+
+use crate::dial::{self, Server};
 
 const LOOK: Duration = Duration::from_secs(4);
 
@@ -51,15 +51,9 @@ pub fn own(file: &Path) -> Finding {
 }
 
 /// What a server presents. It is only looked at: nothing is sent on this connection.
-pub async fn server(
-    id: &'static str,
-    title: Text,
-    address: SocketAddr,
-    host: &str,
-    ca_file: Option<&Path>,
-) -> Option<Finding> {
-    let name = ServerName::try_from(host.to_owned()).ok()?;
-    let authorities = ca_file.map(read_file).and_then(Result::ok).unwrap_or_default();
+pub async fn server(id: &'static str, title: Text, server: &Server<'_>) -> Option<Finding> {
+    let name = ServerName::try_from(server.host.to_owned()).ok()?;
+    let authorities = server.ca_file.map(read_file).and_then(Result::ok).unwrap_or_default();
     let authorities: Vec<String> = authorities.into_iter().map(|authority| authority.subject).collect();
     let look = async {
         let provider = Arc::new(crypto::ring::default_provider());
@@ -69,7 +63,7 @@ pub async fn server(
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
             .with_no_client_auth();
-        let stream = TcpStream::connect(address).await.ok()?;
+        let stream = dial::connect(&Server { tls: false, ..*server }).await.ok()?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
         Some(stream.get_ref().1.peer_certificates()?.iter().filter_map(read).collect::<Vec<_>>())
     };

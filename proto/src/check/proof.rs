@@ -139,12 +139,15 @@ pub enum Wire {
 }
 
 /// Fourth proof: the packets. UDP counts as the daemon's when it is exchanged with a server of the call, or is STUN, or
-/// looks for a router; what other programs send (time, names) is counted and named as theirs.
+/// looks for a router; what other programs send (time, names) is counted and named as theirs. `proxy` is the port of the
+/// proxy that media goes through, if there is one; its address is then one of the servers'.
 #[must_use]
-pub fn wire(wire: &Wire, servers: &BTreeSet<IpAddr>, range: PortRange) -> Finding {
+pub fn wire(wire: &Wire, servers: &BTreeSet<IpAddr>, range: PortRange, proxy: Option<u16>) -> Finding {
     let (id, title) = ("proof.capture", Text::new("proof 4: packets", "증거 4: 패킷"));
     match wire {
-        Wire::Captured(flows) => captured(id, title, flows, servers, range),
+        Wire::Captured(flows) => {
+            captured(id, title, flows, servers, &|port| range.contains(port) || Some(port) == proxy)
+        }
         Wire::Counted { out, r#in, why } => {
             let seen = Text::new(
                 format!("the firewall counted {out} UDP packets out, {} in, during the call (no capture: {why})", r#in),
@@ -167,14 +170,20 @@ pub fn wire(wire: &Wire, servers: &BTreeSet<IpAddr>, range: PortRange) -> Findin
     }
 }
 
-fn captured(id: &'static str, title: Text, flows: &Flows, servers: &BTreeSet<IpAddr>, range: PortRange) -> Finding {
+fn captured(
+    id: &'static str,
+    title: Text,
+    flows: &Flows,
+    servers: &BTreeSet<IpAddr>,
+    media_port: &dyn Fn(u16) -> bool,
+) -> Finding {
     let with_server = |packet: &Packet| servers.contains(&packet.from.ip()) || servers.contains(&packet.to.ip());
     let (mut media, mut own, mut others, mut first) = (0, 0, 0, None);
     for (packet, count) in flows.iter() {
         match packet.kind {
             Kind::Tcp => {
-                let to = servers.contains(&packet.to.ip()) && range.contains(packet.to.port());
-                let from = servers.contains(&packet.from.ip()) && range.contains(packet.from.port());
+                let to = servers.contains(&packet.to.ip()) && media_port(packet.to.port());
+                let from = servers.contains(&packet.from.ip()) && media_port(packet.from.port());
                 media += if to || from { count } else { 0 };
             }
             Kind::Udp if !with_server(packet) && packet.to.port() != SSDP => others += count,
@@ -281,7 +290,7 @@ mod tests {
     fn judged(packets: &[Packet]) -> Finding {
         let mut flows = Flows::default();
         packets.iter().for_each(|packet| flows.take(*packet));
-        wire(&Wire::Captured(flows), &BTreeSet::from(["10.0.0.5".parse().unwrap()]), range())
+        wire(&Wire::Captured(flows), &BTreeSet::from(["10.0.0.5".parse().unwrap()]), range(), None)
     }
 
     #[test]
@@ -304,12 +313,12 @@ mod tests {
         flows.missed = 3;
         flows.take(media);
         let servers = BTreeSet::from(["10.0.0.5".parse().unwrap()]);
-        assert_eq!(wire(&Wire::Captured(flows), &servers, range()).outcome, Outcome::Warn);
+        assert_eq!(wire(&Wire::Captured(flows), &servers, range(), None).outcome, Outcome::Warn);
     }
 
     #[test]
     fn without_a_capture_the_firewall_counts_and_without_both_it_says_so() {
-        let judged = |seen| wire(&seen, &BTreeSet::new(), range()).outcome;
+        let judged = |seen| wire(&seen, &BTreeSet::new(), range(), None).outcome;
         let counted = |out| Wire::Counted { out, r#in: 7, why: "no".to_owned() };
         assert_eq!(judged(counted(0)), Outcome::Pass);
         assert_eq!(judged(counted(1)), Outcome::Warn);

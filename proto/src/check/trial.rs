@@ -502,7 +502,9 @@ mod tests {
         let fast = recommend(MUCH);
         assert_eq!((fast.bitrate_kbps, fast.picture.height, fast.picture.frames_per_second), (1000, 720, 30));
         let slow = recommend(700_000);
-        assert_eq!((slow.bitrate_kbps, slow.picture.height, slow.picture.frames_per_second), (400, 540, 15));
+        let full = fast.picture;
+        assert_eq!(slow.bitrate_kbps, 400);
+        assert!(slow.picture.height < full.height || slow.picture.frames_per_second < full.frames_per_second);
         assert_eq!(recommend(100_000).bitrate_kbps, config.video.min_bitrate_kbps.0);
         let outcomes = |bits| capacity(&config, &found(bits, MUCH, MUCH)).into_iter().map(|f| f.outcome);
         assert!(outcomes(MUCH).eq([Outcome::Pass, Outcome::Pass]));
@@ -516,7 +518,8 @@ mod tests {
         let text =
             format!("[kiosk]\nid = \"a\"\n[janus]\nurl = \"wss://janus.bank.example/\"\nroom = 1\n{}", slow.to_toml());
         let parsed = config::parse(&text).unwrap();
-        assert_eq!((parsed.video.bitrate_kbps.0, parsed.camera.height), (400, 540));
+        let found = (parsed.video.bitrate_kbps.0, parsed.camera.height, parsed.camera.frames_per_second);
+        assert_eq!(found, (slow.bitrate_kbps, slow.picture.height, slow.picture.frames_per_second));
         let layer = toml::Table::try_from(slow.to_layer()).unwrap();
         assert_eq!(layer, slow.to_toml().parse::<toml::Table>().unwrap());
     }

@@ -403,7 +403,9 @@ impl Trial<'_> {
         let (ports, seen) = (self.policy.media_ports, &mut self.shown.sockets);
         audit::count(&all, &mut seen.figures);
         seen.violations.extend(audit::judge(&all, &gates, &[], ports).iter().map(ToString::to_string));
-        let remotes = all.iter().filter_map(|socket| socket.remote).filter(|remote| ports.contains(remote.port()));
+        let proxy = self.config.proxy.as_ref().map(|proxy| proxy.address.port());
+        let carries = |port| ports.contains(port) || Some(port) == proxy;
+        let remotes = all.iter().filter_map(|socket| socket.remote).filter(|remote| carries(remote.port()));
         // On loopback the ICE agent talks to the gate; a server on this machine is no site's.
         seen.media.extend(remotes.clone().filter(|remote| !remote.ip().is_loopback()));
         self.shown.servers.extend(remotes.map(|remote| remote.ip()).filter(|ip| !ip.is_loopback()));
