@@ -175,6 +175,9 @@ impl Engine {
                 self.happened(Event::End("asked to end")).await;
                 self.answer_ended();
             }
+            News::Configuration(reply) => {
+                let _ = reply.send(Box::new(self.config.clone()));
+            }
             News::Reconfigured(config) => self.reconfigure(*config),
             News::Socket(number, event) => {
                 if self.socket.as_ref().is_some_and(|socket| socket.number() == number) {

@@ -114,7 +114,7 @@ fn render_janus(path: &Path, out: &Path) -> Result<(), ServerError> {
     for (name, content) in render(&site, &material)? {
         let file = out.join(name);
         write(&file, &content, 0o640)?;
-        println!("{}", file.display());
+        outln!("{}", file.display());
     }
     Ok(())
 }
@@ -132,7 +132,7 @@ fn render_mosquitto(path: &Path, out: &Path) -> Result<(), ServerError> {
         let file = out.join(name);
         // The broker reads the list of rights again at SIGHUP, as its own user.
         write(&file, &content, 0o644)?;
-        println!("{}", file.display());
+        outln!("{}", file.display());
     }
     Ok(())
 }
@@ -149,7 +149,7 @@ fn render_coturn(path: &Path, out: &Path) -> Result<(), ServerError> {
     }
     let file = out.join(name);
     write(&file, &content, 0o640)?;
-    println!("{}", file.display());
+    outln!("{}", file.display());
     Ok(())
 }
 
@@ -163,9 +163,9 @@ fn sign(secret_file: &Path, grant: &Grant, json: bool, out: Option<&Path>) -> Re
             write(&out.join(name), &format!("{token}\n"), 0o600)?;
         }
     } else if json {
-        println!("{}", serde_json::json!(tokens));
+        outln!("{}", serde_json::json!(tokens));
     } else {
-        println!("token       {}\nroom-token  {}", tokens.token, tokens.room_token);
+        outln!("token       {}\nroom-token  {}", tokens.token, tokens.room_token);
     }
     Ok(())
 }

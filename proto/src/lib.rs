@@ -17,6 +17,7 @@ pub mod gate;
 pub mod ice;
 pub mod janus;
 pub mod keyframe;
+pub mod packet;
 pub mod proxy;
 pub mod rate;
 pub mod secret;

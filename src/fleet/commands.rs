@@ -36,11 +36,6 @@ pub(super) fn finished(id: CommandId, result: Result<Value, String>) -> LedgerIn
     LedgerInput::Finished { id, outcome, message, result }
 }
 
-/// A command that this version does not carry out.
-pub(super) fn refused(id: CommandId, message: &str) -> LedgerInput {
-    LedgerInput::Finished { id, outcome: Outcome::Refused, message: message.to_owned(), result: Value::Null }
-}
-
 /// Ends the call.
 pub(super) async fn end_call(events: Events) -> Result<Value, String> {
     let (reply, ended) = oneshot::channel();

@@ -104,7 +104,9 @@ impl Inlet {
         self.with(|behind| behind.left_out)
     }
 
-    /// Puts one buffer in. A pipeline that is being stopped takes none, and that is no fault of the giver.
+    /// Puts one buffer in. A pipeline that does not play takes none, and that is no fault of the giver: before it plays
+    /// its clock has no zero yet, and what `appsrc` stamps then lies days ahead, so that encoders of sound throw away
+    /// all that comes after it.
     pub fn put(&self, buffer: &gst::BufferRef) {
         let now = self.start.elapsed();
         let open = self.with(|behind| {
@@ -117,7 +119,7 @@ impl Inlet {
             }
             behind.source.clone()
         });
-        let Some(source) = open else { return };
+        let Some(source) = open.filter(|source| source.current_state() == gst::State::Playing) else { return };
         // The memory is shared; only the stamps are ours to drop.
         let mut copy = buffer.copy();
         if let Some(buffer) = copy.get_mut() {
@@ -159,4 +161,37 @@ pub fn exit_through(
             })
             .build(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{named, pipeline};
+
+    #[test]
+    fn nothing_is_stamped_before_the_pipeline_plays() {
+        gst::init().unwrap();
+        let pipeline = pipeline("appsrc name=in ! appsink name=out sync=false").unwrap();
+        let (source, sink): (app::AppSrc, app::AppSink) =
+            (named(&pipeline, "in").unwrap(), named(&pipeline, "out").unwrap());
+        entrance(&source, Some(&audio_caps()), 10);
+        let inlet = Inlet::default();
+        inlet.lead_to(Some(source.clone()));
+        // What a pipeline does on its way to PLAYING, one element after the other: first the clock, then its zero.
+        source.set_clock(Some(&gst::SystemClock::obtain())).unwrap();
+        inlet.put(&gst::Buffer::with_size(960).unwrap());
+        assert_eq!(source.current_level_bytes(), 0);
+
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let sample = std::iter::repeat_with(|| {
+            inlet.put(&gst::Buffer::with_size(960).unwrap());
+            sink.try_pull_sample(gst::ClockTime::from_mseconds(20))
+        })
+        .take(500)
+        .flatten()
+        .next();
+        let stamp = sample.and_then(|sample| sample.buffer_owned()?.pts()).unwrap();
+        assert!(stamp < gst::ClockTime::from_seconds(30), "{stamp}");
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
 }

@@ -59,13 +59,13 @@ pub fn run(arguments: &CheckArguments) -> Result<ExitCode, ServerError> {
     }
     let locale = arguments.lang.clone().or_else(locale).unwrap_or_default();
     if arguments.json {
-        println!("{}", serde_json::json!({ "checks": findings, "mended": mended }));
+        outln!("{}", serde_json::json!({ "checks": findings, "mended": mended }));
     } else {
         let language = Language::of_locale(&locale);
         for line in mended {
-            println!("{}  {line}", if language == Language::Korean { "수정" } else { "mend" });
+            outln!("{}  {line}", if language == Language::Korean { "수정" } else { "mend" });
         }
-        print!("{}", print::terminal(&findings, language, std::io::stdout().is_terminal()));
+        out!("{}", print::terminal(&findings, language, std::io::stdout().is_terminal()));
     }
     Ok(ExitCode::from(exit_code(&findings)))
 }

@@ -147,6 +147,7 @@ pub struct Camera {
     /// `auto`, or the distance in the camera's own unit.
     pub focus: Adjustment,
     /// Write the time of capture into every picture, as a strip along its lower edge: for measuring, never in service.
+    #[schemars(extend("x-fleet" = "site-only"))]
     pub time_code: bool,
 }
 
@@ -230,6 +231,7 @@ impl Default for Video {
 #[serde(deny_unknown_fields, default)]
 pub struct Audio {
     /// Where sound comes from.
+    #[schemars(extend("x-fleet-except" = ["tone-code"]))]
     pub source: AudioSource,
     /// ALSA name of the microphone.
     #[schemars(length(min = 1, max = 128))]

@@ -201,16 +201,26 @@ fn setup_script(root: Option<&Path>) -> String {
     );
     for host in Host::CABLED {
         let (name, address, gateway) = (host.name(), host.address(), host.gateway());
-        // No duplicate address detection: a link-local IPv6 address is usable at once, as on a kiosk that is long up.
+        // No duplicate address detection, which the larger of the two settings decides: a link-local IPv6 address is
+        // usable at once, as on a host that is long up.
         let _ = write!(
             script,
             "ip netns add {name}\n\
              ip link add name {name} type veth peer name eth0 netns {name}\n\
              ip address add {gateway}/24 dev {name}; ip link set {name} up\n\
              ip -netns {name} link set lo up\n\
-             nsenter --net=/run/netns/{name} sh -c 'echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad'\n\
+             nsenter --net=/run/netns/{name} sh -c \
+             'cd /proc/sys/net/ipv6/conf; echo 0 > all/accept_dad; echo 0 > eth0/accept_dad'\n\
              ip -netns {name} address add {address}/24 dev eth0; ip -netns {name} link set eth0 up\n\
              ip -netns {name} route add default via {gateway}\n"
+        );
+    }
+    // The kernel may say up to a second later that a cable carries, when another network was made or ended just before.
+    // Until then who looks for addresses finds none on it: Janus would offer another interface's, or nothing.
+    for host in Host::CABLED.map(Host::name) {
+        let _ = writeln!(
+            script,
+            "until ip -netns {host} -oneline link show dev eth0 | grep -q 'state UP'; do sleep 0.01; done"
         );
     }
     if let Some(root) = root {
