@@ -4,6 +4,8 @@
 
 mod media;
 mod proxy;
+mod relay;
+mod wire;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -19,8 +21,9 @@ use std::time::Duration;
 use hickory_resolver::config::{ConnectionConfig, ProtocolConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{TokioResolver, system_conf};
-use kiosk_proto::config::{Proxy, ProxyAddress};
+use kiosk_proto::config::{Proxy, ProxyAddress, RelayUrl};
 use kiosk_proto::proxy::{Refusal, authority};
+use kiosk_proto::turn;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use thiserror::Error;
@@ -28,12 +31,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use tracing::debug;
 
-pub use media::{Media, Route, media};
+pub use media::{Learnt, Media, Route, media};
+pub use relay::Keeper;
+pub use wire::Wire;
 
 /// For the TCP handshake, from the first try on. Longer than most outages: a link that comes back is noticed meanwhile.
 const TCP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -135,6 +141,16 @@ pub enum DialError {
         /// Why not, and what to do.
         refusal: Refusal,
     },
+    /// The relay does not lead there.
+    #[error("the relay {relay} does not lead to {server}: {refusal}")]
+    Relay {
+        /// Which relay.
+        relay: RelayUrl,
+        /// Where to.
+        server: SocketAddr,
+        /// Why not, and what to do.
+        refusal: turn::Refusal,
+    },
     /// A file with a secret could not be read.
     #[error("{0}")]
     Secret(String),
@@ -159,19 +175,20 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// Whether it is about what stands between here and the server.
+    /// Of a media connection: whether it is about what stands between here and the server.
     pub fn is_between(&self) -> bool {
         match self {
-            Self::Proxy { .. } | Self::Secret(_) => true,
-            Self::Resolve { setting, .. } | Self::Connect { setting, .. } => *setting == proxy::ADDRESS,
-            Self::Tls { .. } | Self::Trust { .. } | Self::Identity { .. } => false,
+            Self::Connect { setting, .. } => *setting != media::SERVER.address,
+            // Media is dialled by address, without TLS: a name, a certificate, a secret are those of what stands between.
+            Self::Resolve { .. } | Self::Proxy { .. } | Self::Relay { .. } | Self::Secret(_) => true,
+            Self::Tls { .. } | Self::Trust { .. } | Self::Identity { .. } => true,
         }
     }
 
     /// Stable name of the fault.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } => "server-unreachable",
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Relay { .. } => "server-unreachable",
             Self::Proxy { .. } => "proxy-refused",
             Self::Secret(_) => "secret-unreadable",
             Self::Tls { .. } | Self::Trust { .. } | Self::Identity { .. } => "server-certificate",
@@ -188,7 +205,7 @@ pub async fn connect(server: &Server<'_>) -> Result<Box<dyn Stream>, DialError> 
         None => dial(server.host, server.host, server.port, server.keys.address, server.user_timeout).await?,
         Some(proxy) => tunnel(server, proxy).await?,
     };
-    if server.tls { encrypt(stream, server, address).await } else { Ok(Box::new(stream)) }
+    if server.tls { Ok(Box::new(encrypt(stream, server, address).await?)) } else { Ok(Box::new(stream)) }
 }
 
 /// Dials the addresses of a host, one after the other; `called` is its name in messages.
@@ -215,7 +232,7 @@ async fn tunnel(server: &Server<'_>, proxy: &Proxy) -> Result<(TcpStream, Socket
     let credentials = proxy::credentials(proxy)?;
     let (host, port) = (proxy.address.host(), proxy.address.port());
     let called = format!("the proxy {host}");
-    let (mut stream, address) = dial(host, &called, port, proxy::ADDRESS, server.user_timeout).await?;
+    let (mut stream, address) = dial(host, &called, port, proxy::PROXY.address, server.user_timeout).await?;
     let target = authority(server.host, server.port);
     proxy::ask(&mut stream, &proxy.address, &target, credentials.as_ref()).await?;
     Ok((stream, address))
@@ -315,12 +332,16 @@ fn resolver() -> Result<TokioResolver, String> {
     builder.build().map_err(|error| error.to_string())
 }
 
-async fn encrypt(stream: TcpStream, server: &Server<'_>, address: SocketAddr) -> Result<Box<dyn Stream>, DialError> {
+async fn encrypt(
+    stream: TcpStream,
+    server: &Server<'_>,
+    address: SocketAddr,
+) -> Result<TlsStream<TcpStream>, DialError> {
     let failed = |reason: String| DialError::Tls { host: server.host.to_owned(), address, reason };
     let name = ServerName::try_from(server.host.to_owned()).map_err(|error| failed(error.to_string()))?;
     let connector = TlsConnector::from(Arc::new(client_config(server)?));
     match timeout(TLS_TIMEOUT, connector.connect(name, stream)).await {
-        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(failed(format!("{error}; {}", tls_remedy(&error, server.keys)))),
         Err(_) => Err(failed(format!("no TLS answer in {} s; is this a TLS port?", TLS_TIMEOUT.as_secs()))),
     }

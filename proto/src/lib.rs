@@ -24,4 +24,5 @@ pub mod secret;
 pub mod sound;
 pub mod sysctl;
 pub mod timecode;
+pub mod turn;
 pub mod watchdog;

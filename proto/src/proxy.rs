@@ -5,20 +5,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
-use crate::secret::Secret;
+use crate::secret::{Credentials, Secret};
 
 /// The longest answer that is read, bytes, interim answers included. Proxies explain a refusal in a page of HTML, but
 /// that is its body.
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024;
-
-/// Who the kiosk is to a proxy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// User name, without a colon.
-    pub username: String,
-    /// Password.
-    pub password: Secret,
-}
 
 /// A host and a port as they stand in a request: an IPv6 address in brackets.
 #[must_use]

@@ -1,19 +1,19 @@
 //! A tunnel through the branch's HTTP proxy: `kiosk_proto::proxy` decides, here bytes are moved.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use kiosk_proto::config::{Proxy, ProxyAddress};
-use kiosk_proto::proxy::{Answer, Credentials, Refusal, request};
+use kiosk_proto::proxy::{Answer, Refusal, request};
+use kiosk_proto::secret::Credentials;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::DialError;
+use super::{DialError, Keys};
 use crate::config::secret;
 
-/// The key that says where it is.
-pub(super) const ADDRESS: &str = "proxy.address";
+/// The proxy in messages.
+pub(super) const PROXY: Keys = Keys { server: "the proxy", address: "proxy.address", ca: "" };
 /// For the proxy's own connection to the server, and its answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -50,9 +50,4 @@ pub(super) async fn ask(
         }
     };
     timeout(ANSWER, talk).await.unwrap_or(Err(Refusal::Silent(ANSWER.as_secs()))).map_err(refused)
-}
-
-/// How the proxy is named where a connection by way of it is shown.
-pub(super) fn named(address: SocketAddr) -> String {
-    format!("proxy {address}")
 }

@@ -81,6 +81,33 @@ fn a_proxy_section_and_its_mistakes() {
 }
 
 #[test]
+fn a_relay_section_and_its_mistakes() {
+    let of = |url: &str, more: &str| {
+        parse(&with("relay", &format!("url = \"{url}\"\n{more}"))).map(|config| config.relay.unwrap())
+    };
+    let secret = "secret_file = \"/etc/kiosk/relay\"";
+    for (url, parts) in [
+        ("turns:turn.bank.example:443", (true, "turn.bank.example", 443)),
+        ("turns:Turn.bank.example?transport=tcp", (true, "turn.bank.example", 5349)),
+        ("turn:[2001:db8::9]", (false, "2001:db8::9", 3478)),
+    ] {
+        let url = of(url, secret).unwrap().url;
+        assert_eq!((url.is_tls(), url.host(), url.port()), parts);
+        assert_eq!(RelayUrl::try_from(url.to_string()), Ok(url));
+    }
+    for bad in ["turn.bank.example", "turns://turn.bank.example", "turn:a:0", "turn:a?transport=udp", "stun:a", "turn:"]
+    {
+        assert!(of(bad, secret).is_err(), "{bad}");
+    }
+    let relay = of("turn:a", secret).unwrap();
+    assert_eq!((relay.policy, relay.after_s), (RelayPolicy::Auto, 2));
+    let given = "username = \"kiosk\"\npassword_file = \"/etc/kiosk/relay\"";
+    assert!(of("turn:a", given).is_ok());
+    assert!(of("turn:a", &format!("{given}\n{secret}")).is_err());
+    insta::assert_snapshot!(of("turn:a", "username = \"kiosk\"\nafter_s = 9\npolicy = \"both\"").unwrap_err());
+}
+
+#[test]
 fn misspelt_keys() {
     insta::assert_snapshot!(errors(
         r#"
@@ -307,6 +334,15 @@ prop_compose! {
             address: ProxyAddress::try_from(address).unwrap(),
             username: config.janus.token_file.as_ref().map(|_| "kiosk".to_owned()),
             password_file: config.janus.token_file.clone(),
+        });
+        config.relay = config.janus.token_file.as_ref().map(|file| Relay {
+            url: RelayUrl::try_from(format!("turns:{host}:{port}")).unwrap(),
+            policy: RelayPolicy::Relay,
+            after_s: 1 + keepalive % 4,
+            ca_file: None,
+            secret_file: Some(file.clone()),
+            username: None,
+            password_file: None,
         });
         config.fleet = fleet.then(|| parse(&with("fleet", FLEET)).unwrap().fleet.unwrap());
         config

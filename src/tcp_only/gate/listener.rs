@@ -117,7 +117,7 @@ fn take(gate: &Arc<Shared>, server: SocketAddr, agent: TcpStream, remote: Socket
 async fn run(gate: &Arc<Shared>, server: SocketAddr, agent: &TcpStream) {
     let leg = gate.leg;
     let known = |hop| gate.gates.enter(GateSocket::Dialled { hop, server });
-    let dialled = match dial::media(server, &gate.route, known).await {
+    let dialled = match dial::media(server, &gate.route, gate.gates.learnt(), known).await {
         Ok(dialled) => dialled,
         // The ICE agent sees its connection end, and tries others.
         Err(error) => {
@@ -128,7 +128,7 @@ async fn run(gate: &Arc<Shared>, server: SocketAddr, agent: &TcpStream) {
             return warn!(leg, %server, "no media connection: {error}");
         }
     };
-    let prepared = agent.set_nodelay(true).and_then(|()| tcp::tell_when_short(dialled.stream.as_fd()));
+    let prepared = agent.set_nodelay(true).and_then(|()| tcp::tell_when_short(dialled.wire.as_fd()));
     if let Err(error) = prepared {
         warn!(leg, %server, %error, "the media connection keeps the kernel's settings");
     }

@@ -8,6 +8,8 @@ use std::thread;
 use kiosk_proto::audit::GateSockets;
 use tokio::runtime::{Builder, Handle};
 
+use crate::dial::Learnt;
+
 /// All gates of the process. Their thread has nothing else to do: a call's task that blocks must not hold media back.
 #[derive(Debug, Clone, Default)]
 pub struct Gates(Arc<Shared>);
@@ -16,6 +18,7 @@ pub struct Gates(Arc<Shared>);
 struct Shared {
     runtime: Mutex<Option<Handle>>,
     sockets: Mutex<GateSockets>,
+    learnt: Learnt,
 }
 
 impl Gates {
@@ -30,6 +33,11 @@ impl Gates {
         thread::Builder::new().name("gate".to_owned()).spawn(move || started.block_on(std::future::pending::<()>()))?;
         *runtime = Some(handle.clone());
         Ok(handle)
+    }
+
+    /// What the gates have learnt of the way to the server.
+    pub(super) fn learnt(&self) -> &Learnt {
+        &self.0.learnt
     }
 
     fn change(&self) -> MutexGuard<'_, GateSockets> {

@@ -219,7 +219,7 @@ fn launch(place: &Place, dir: &Path, options: &JanusOptions) -> Result<Process> 
 }
 
 /// A random secret, 64 hexadecimal digits.
-fn secret() -> Result<String> {
+pub(crate) fn secret() -> Result<String> {
     let mut bytes = [0; 32];
     let source = "/dev/urandom";
     std::io::Read::read_exact(&mut fs::File::open(source).map_err(Error::io(source))?, &mut bytes)
@@ -227,7 +227,7 @@ fn secret() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn create_dir(path: &Path) -> Result<()> {
+pub(crate) fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io(path.display().to_string()))
 }
 
@@ -238,7 +238,7 @@ pub(crate) fn write_secret(path: &Path, text: &str) -> Result<()> {
 }
 
 /// The project's command line tool, built beside this program.
-fn kioskctl() -> Result<Command> {
+pub(crate) fn kioskctl() -> Result<Command> {
     let mut command = Command::new(built("kioskctl")?);
     command.current_dir(repository());
     Ok(command)

@@ -19,6 +19,7 @@ pub mod place;
 pub mod process;
 pub mod procfs;
 pub mod proxy;
+pub mod relay;
 pub mod scene;
 pub mod socket;
 pub mod tls;
