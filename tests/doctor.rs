@@ -3,8 +3,9 @@
 use kiosk_harness::{
     Error, Result,
     fleet::{self, Fleet, command},
-    janus::{Janus, ROOM},
+    janus::{Janus, JanusOptions, ROOM, WSS_PORT},
     kiosk::KioskConfig,
+    proxy::{HttpProxy, PASSWORD, PORT, USER},
     scene,
     wait::until,
     world::{Host, World, scenario},
@@ -142,6 +143,38 @@ fn each_fault_of_a_site_is_named() {
         names(world, &config, "network.signalling", "refused")?;
         world.cut(Host::Server)?;
         names(world, &config, "network.signalling", "")
+    });
+}
+
+#[test]
+fn behind_a_proxy_all_is_asked_by_it_and_its_refusal_is_named() {
+    scenario(|world| {
+        const NAME: &str = "janus.bank.test";
+        let options = JanusOptions { name: Some(NAME.into()), ..JanusOptions::new(Host::Server.address()) };
+        let janus = Janus::start(&world.at(Host::Server)?, options)?;
+        let (address, port) = (format!("{{ {} }}", Host::Agent2.address()), format!("{{ {PORT} }}"));
+        world.firewall(Host::Kiosk, "kiosk.nft", &[("server_addresses", &address), ("signalling_ports", &port)])?;
+        let known = [(NAME, Host::Server.address().into())];
+        let place = world.at(Host::Agent2)?;
+        let ports = [WSS_PORT].into_iter().chain(40000..=40099);
+        let proxy = HttpProxy::start(&place, Host::Agent2.address(), ports, &known)?;
+        let file = world.dir().join("proxy-password");
+        let password = |password: &str| fs::write(&file, format!("{password}\n")).map_err(Error::io("a password"));
+        password(PASSWORD)?;
+        let config = scene::kiosk_config(&janus)?
+            .with("janus", "url", format!("wss://{NAME}:{WSS_PORT}/"))
+            .with("proxy", "address", proxy.address())
+            .with("proxy", "username", USER)
+            .with("proxy", "password_file", file.display().to_string());
+        let (_, findings) = doctor(world, &config, &[])?;
+        let bad: Vec<_> = findings.iter().filter(|(_, outcome, _)| outcome == "fail").collect();
+        assert!(bad.is_empty(), "{bad:?}");
+        for id in ["network.proxy", "tls.server", "ice.candidates", "call.picture", "proof.sockets", "proof.capture"] {
+            let passed = findings.iter().any(|(found, outcome, _)| found == id && outcome == "pass");
+            assert!(passed, "{id}: {findings:#?}");
+        }
+        password("Tr0ub4dor-and-3")?;
+        names(world, &config, "network.proxy", "proxy")
     });
 }
 
