@@ -176,6 +176,9 @@ impl Engine {
                 self.happened(Event::End("asked to end")).await;
                 self.answer_ended();
             }
+            News::Configuration(reply) => {
+                let _ = reply.send(Box::new(self.config.clone()));
+            }
             News::Reconfigured(config) => self.reconfigure(*config),
             News::Socket(number, event) => {
                 if self.socket.as_ref().is_some_and(|socket| socket.number() == number) {
@@ -316,7 +319,7 @@ impl Engine {
         self.sockets += 1;
         // The session before has to be gone when the next one enters the room.
         let before = all_closed(mem::take(&mut self.closing), CLOSE);
-        self.socket = Some(Socket::open(self.config.janus.clone(), self.sockets, self.events.clone(), before));
+        self.socket = Some(Socket::open(self.config.clone(), self.sockets, self.events.clone(), before));
         None
     }
 

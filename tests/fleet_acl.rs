@@ -22,12 +22,7 @@ fn a_kiosk_reads_what_is_meant_for_it_and_writes_what_is_its_own() {
     scenario(|world| {
         let broker = broker(world)?;
         let (one, two, admin) = (world.at(Host::Kiosk)?, world.at(Host::Kiosk2)?, world.at(Host::Agent)?);
-        let mut first = broker.subscribe_as(&one, "kiosk-1", "first", &["bk/v1/#"])?;
-        let second = broker.subscribe_as(&two, "kiosk-2", "second", &["bk/v1/#"])?;
         let mut all = broker.subscribe(&admin, "all", &["bk/v1/#"])?;
-        for topic in ["group/east/desired", "group/west/desired", "device/kiosk-1/desired", "device/kiosk-1/command"] {
-            broker.publish(&admin, &format!("bk/v1/{topic}"), topic.as_bytes(), false)?;
-        }
         // What a kiosk writes about itself arrives; its own desired state, and all of another's, it can't write.
         for (topic, arrives) in [
             ("device/kiosk-1/reported", true),
@@ -38,12 +33,24 @@ fn a_kiosk_reads_what_is_meant_for_it_and_writes_what_is_its_own() {
             ("device/kiosk-2/reported", false),
             ("device/kiosk-2/command", false),
             ("group/east/desired", false),
+            ("history/device/kiosk-1/1", false),
         ] {
             let text = format!("by kiosk-1 to {topic}");
             broker.publish_as(&one, "kiosk-1", &format!("bk/v1/{topic}"), text.as_bytes(), &[])?;
             if arrives {
                 all.wait(SOON, &text, |message| message.text() == text)?;
             }
+        }
+        let mut first = broker.subscribe_as(&one, "kiosk-1", "first", &["bk/v1/#"])?;
+        let second = broker.subscribe_as(&two, "kiosk-2", "second", &["bk/v1/#"])?;
+        for topic in [
+            "group/east/desired",
+            "group/west/desired",
+            "history/device/kiosk-1/1",
+            "device/kiosk-1/desired",
+            "device/kiosk-1/command",
+        ] {
+            broker.publish(&admin, &format!("bk/v1/{topic}"), topic.as_bytes(), false)?;
         }
         first.wait(SOON, "the command", |message| message.text() == "device/kiosk-1/command")?;
         thread::sleep(SILENCE);
@@ -73,7 +80,7 @@ fn nobody_comes_in_without_a_certificate_of_the_authority() {
         let ca = broker.ca().display().to_string();
         let publish = |more: &[&str]| {
             let mut arguments = vec!["10", "mosquitto_pub", "-h", &address, "-p", "8883", "--cafile", &ca];
-            arguments.extend(["-t", "bk/v1/device/kiosk-1/event", "-m", "x", "-q", "1"]);
+            arguments.extend(["-i", "x", "-t", "bk/v1/device/kiosk-1/event", "-m", "x", "-q", "1"]);
             arguments.extend(more);
             world.run(Host::Kiosk, "timeout", &arguments)
         };

@@ -25,6 +25,7 @@ fn a_call_does_not_notice_the_fleet_and_the_fleet_learns_nothing_of_who_calls() 
         let (token, room_token) = janus.kiosk_token_files(ROOM)?;
         let read = |path: &std::path::Path| fs::read_to_string(path).map_err(Error::io(path.display().to_string()));
         let mut canaries = vec![AGENT.to_owned(), "Canary".to_owned(), "Lovelace".to_owned()];
+        canaries.push(Host::Agent2.address().to_string());
         for file in [&token, &room_token] {
             canaries.push(read(file)?.trim().to_owned());
         }

@@ -14,11 +14,6 @@ use kiosk_proto::fleet::{Command, LogLevel, Upload, WhenBusy};
 use serde_json::{Value, json};
 use std::{fs, io::Read, os::unix::fs::PermissionsExt};
 
-/// How often the daemon has started, as the admin sees it.
-fn starts(fleet: &Fleet) -> usize {
-    fleet.said("event").iter().filter(|event| event["kind"] == "daemon-started").count()
-}
-
 #[test]
 fn a_command_that_would_end_a_call_waits_is_refused_or_is_forced() {
     scenario(|world| {
@@ -43,13 +38,13 @@ fn a_command_that_would_end_a_call_waits_is_refused_or_is_forced() {
         end.force = true;
         assert_eq!(fleet.run(&end)?["outcome"], "done");
         fleet.wait_answer(restart.id.as_str(), |answer| answer["outcome"] == "done")?;
-        until(fleet::SOON, "the second start", || Ok((starts(&fleet) == 2).then_some(())))?;
+        until(fleet::SOON, "the second start", || Ok((fleet.starts() == 2).then_some(())))?;
         // And again, when all is over.
         fleet.send(&restart)?;
         let done = |fleet: &Fleet| fleet.said("response/test").iter().filter(|a| a["outcome"] == "done").count();
         until(fleet::SOON, "the same answer again", || Ok((done(&fleet) >= 3).then_some(())))?;
         fleet.kiosk.process().must_run()?;
-        assert_eq!((starts(&fleet), fleet.kiosk.process().pid()), (2, pid));
+        assert_eq!((fleet.starts(), fleet.kiosk.process().pid()), (2, pid));
         let ended = fleet.said("event").into_iter().find(|event| event["kind"] == "call-ended");
         assert_eq!(ended.map(|event| event["reason"].clone()), Some(json!("asked to end")));
         Ok(())

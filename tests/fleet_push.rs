@@ -3,6 +3,7 @@
 use kiosk_harness::{
     fleet::{self, Fleet, desired, layer},
     scene::{self, SETUP},
+    wait::until,
     world::scenario,
 };
 use serde_json::json;
@@ -48,6 +49,25 @@ fn a_push_is_tried_confirmed_and_in_force() {
         fleet.push(&desired(2, json!({"camera": {"width": 640, "height": 360}})))?;
         fleet.wait_phase(2, "confirmed")?;
         assert!(fleet.said("reported").len() > said);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_broker_that_has_lost_its_sessions_is_subscribed_to_again() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        fleet.push(&desired(1, json!({"camera": {"width": 640, "height": 360}})))?;
+        fleet.wait_phase(1, "confirmed")?;
+        fleet.broker.lose_everything()?;
+        let before = fleet.said("presence").len();
+        fleet.broker.restart()?;
+        until(fleet::SOON, "the kiosk at the broker", || Ok((fleet.said("presence").len() > before).then_some(())))?;
+        // It reports again what nobody knows any more, and hears what is pushed now.
+        fleet.wait_phase(1, "confirmed")?;
+        fleet.push(&desired(2, json!({"camera": {"width": 320, "height": 180}})))?;
+        fleet.wait_phase(2, "confirmed")?;
         Ok(())
     });
 }

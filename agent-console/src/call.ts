@@ -2,7 +2,7 @@
 import { Backoff } from "./backoff.ts";
 import { JanusError, type Janus, type Json } from "./janus.ts";
 import { Leg } from "./leg.ts";
-import { endedFeed, feeds, participants, type Feed } from "./room.ts";
+import { feeds, OtherSide, participants, type Feed } from "./room.ts";
 
 export interface CallSettings {
   readonly room: number;
@@ -49,7 +49,9 @@ export class Call {
 
   #publish: Leg | undefined;
   #subscribe: Leg | undefined;
+  // The feed that is subscribed to, and the one that should be.
   #feed: Feed | undefined;
+  readonly #other: OtherSide;
   #ownId = 0;
   #ended = false;
   #recovery: Promise<void> | undefined;
@@ -61,7 +63,9 @@ export class Call {
   constructor(
     private readonly janus: Janus,
     private readonly settings: CallSettings,
-  ) {}
+  ) {
+    this.#other = new OtherSide(settings.peer);
+  }
 
   /** Joins, publishes, and subscribes if the other side is there; rejects if the first two fail. */
   async start(): Promise<void> {
@@ -160,6 +164,7 @@ export class Call {
     leg.onEvent = (data) => this.#roomEvent(data);
     const joined = await leg.handle.message({ request: "join", ptype: "publisher", room, display, ...auth(this.settings) });
     const present = feeds(joined.data);
+    this.#other.present(present);
     this.#ownId = Number(joined.data["id"]);
     const rival = this.#rival(present);
     if (rival !== undefined) throw new Taken(rival.display === display);
@@ -167,9 +172,8 @@ export class Call {
     const answer = await leg.handle.message({ request: "publish" }, await leg.offer());
     if (answer.jsep === undefined) throw new JanusError(0, "the server sent no answer to the published media");
     await leg.accept(answer.jsep);
-    const other = this.#otherSide(present);
     // What is published stands; a subscription that fails is begun again by itself.
-    void this.#recovering(() => this.#inTurn(() => this.#follow(other)));
+    void this.#recovering(() => this.#inTurn(() => this.#follow()));
   }
 
   async #addMedia(leg: Leg): Promise<void> {
@@ -188,10 +192,6 @@ export class Call {
     }
   }
 
-  #otherSide(present: readonly Feed[]): Feed | undefined {
-    return present.findLast((feed) => feed.display.startsWith(this.settings.peer));
-  }
-
   /** Someone else of this side's own role. */
   #rival(present: readonly Feed[]): Feed | undefined {
     const role = this.settings.display.replace(/\/.*$/, "/");
@@ -199,18 +199,10 @@ export class Call {
   }
 
   #roomEvent(data: Json): void {
-    const ended = endedFeed(data);
-    const present = feeds(data);
-    const appeared = this.#otherSide(present);
     // Janus counts publishers by media that flow: two who come in the same moment both get in. The lower id stays.
-    const rival = this.#rival(present);
+    const rival = this.#rival(feeds(data));
     if (rival !== undefined && rival.id < this.#ownId) return this.#giveUp(new Taken(false));
-    if (appeared !== undefined) void this.#recovering(() => this.#inTurn(() => this.#follow(appeared)));
-    else if (ended !== undefined) {
-      void this.#inTurn(async () => {
-        if (ended === this.#feed?.id) await this.#follow(undefined);
-      });
-    }
+    if (this.#other.event(data)) void this.#recovering(() => this.#inTurn(() => this.#follow()));
   }
 
   async #resync(): Promise<void> {
@@ -218,13 +210,17 @@ export class Call {
     const handle = this.#publish?.handle;
     if (handle === undefined) return;
     const people = participants((await handle.message({ request: "listparticipants", room })).data);
-    const other = this.#otherSide(people.filter((p) => p.publishes));
-    if (other?.id !== this.#feed?.id) await this.#follow(other);
-    else this.onState(other === undefined ? "alone" : "together");
+    const before = this.#feed;
+    this.#other.present(people.filter((p) => p.publishes));
+    const same = before !== undefined && before.id === this.#other.feed?.id;
+    if (same) this.#feed = this.#other.feed;
+    await this.#follow();
   }
 
-  /** Subscribes to a feed instead of the one before, or to none. */
-  async #follow(feed: Feed | undefined): Promise<void> {
+  /** Makes the subscription the one that should be; which one that is, is asked now and not when this was planned. */
+  async #follow(): Promise<void> {
+    const { feed } = this.#other;
+    if (feed !== undefined && feed === this.#feed) return this.onState("together");
     void this.#subscribe?.close();
     this.#subscribe = undefined;
     this.#feed = undefined;

@@ -35,6 +35,29 @@ export function endedFeed(data: Json): number | undefined {
   return typeof id === "number" ? id : undefined;
 }
 
+/** Whom to subscribe to, by all that the room has told so far, in the order in which it told it. */
+export class OtherSide {
+  /** The newest feed of the other side that has not ended. A feed that is published again is another object. */
+  feed: Feed | undefined;
+
+  /** `peer`: how the other side's display begins. */
+  constructor(private readonly peer: string) {}
+
+  /** Somebody looked around: these are all who publish. */
+  present(all: readonly Feed[]): void {
+    this.feed = all.findLast((feed) => feed.display.startsWith(this.peer));
+  }
+
+  /** An event of the room; whether `feed` is another one now. */
+  event(data: Json): boolean {
+    const before = this.feed;
+    const appeared = feeds(data).findLast((feed) => feed.display.startsWith(this.peer));
+    if (appeared !== undefined) this.feed = appeared;
+    else if (before !== undefined && endedFeed(data) === before.id) this.feed = undefined;
+    return this.feed !== before;
+  }
+}
+
 /** The rooms of a `list` answer. */
 export function rooms(data: Json): Room[] {
   return objects(data["list"]).flatMap(({ room, description, num_participants, pin_required }) =>

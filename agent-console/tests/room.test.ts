@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Backoff } from "../src/backoff.ts";
-import { endedFeed, feeds, participants, rooms } from "../src/room.ts";
+import { endedFeed, feeds, OtherSide, participants, rooms } from "../src/room.ts";
 import { waitingIn } from "../src/roster.ts";
 
 const ROOM = { id: 1001, description: "Branch 12", participants: 1, pinRequired: false };
@@ -27,6 +27,22 @@ test("a feed ends by unpublishing, leaving or being put out; one's own end is no
   assert.equal(endedFeed({ kicked: 7 }), 7);
   assert.equal(endedFeed({ unpublished: "ok" }), undefined);
   assert.equal(endedFeed({ configured: "ok" }), undefined);
+});
+
+test("what the room told last decides who is subscribed to", () => {
+  const other = new OtherSide("kiosk/");
+  other.present([]);
+  // The kiosk appears while this side is still publishing: the empty room of its own joining is no news any more.
+  assert.ok(other.event({ publishers: [{ id: 7, display: "kiosk/demo-1" }] }));
+  assert.equal(other.feed?.id, 7);
+  assert.ok(!other.event({ publishers: [{ id: 8, display: "agent/kim" }] }));
+  assert.ok(!other.event({ leaving: 8 }) && !other.event({ configured: "ok" }));
+  assert.equal(other.feed?.id, 7);
+  const before = other.feed;
+  assert.ok(other.event({ publishers: [{ id: 7, display: "kiosk/demo-1" }] }));
+  assert.notEqual(other.feed, before);
+  assert.ok(other.event({ unpublished: 7 }));
+  assert.equal(other.feed, undefined);
 });
 
 test("a customer waits where a kiosk publishes and no agent is", () => {

@@ -82,9 +82,9 @@ pub fn run(command: CaCommand) -> anyhow::Result<()> {
     if json {
         let files =
             files.iter().map(|[certificate, key]| serde_json::json!({ "certificate": certificate, "key": key }));
-        println!("{}", serde_json::Value::Array(files.collect()));
+        outln!("{}", serde_json::Value::Array(files.collect()));
     } else {
-        files.iter().flatten().for_each(|file| println!("{}", file.display()));
+        files.iter().flatten().for_each(|file| outln!("{}", file.display()));
     }
     Ok(())
 }

@@ -163,7 +163,7 @@ async fn carry_out(command: Command, options: &Options, out: Option<PathBuf>) ->
     let mut failed: Option<std::io::Error> = None;
     let heard = |id: &KioskId, heard: &Heard| match heard {
         Heard::Answer(response) if response.outcome == Outcome::Waiting => {
-            eprintln!("{id}: a customer is in a call; it waits for the end of it");
+            errln!("{id}: a customer is in a call; it waits for the end of it");
         }
         Heard::Answer(_) => {}
         Heard::Chunk { index, bytes } => {
@@ -181,9 +181,9 @@ async fn carry_out(command: Command, options: &Options, out: Option<PathBuf>) ->
     let done = answers.values().flatten().filter(|response| response.outcome == Outcome::Done).count();
     if options.json {
         let files: BTreeMap<&KioskId, &PathBuf> = files.iter().map(|(id, parts)| (id, &parts.path)).collect();
-        println!("{}", json!({ "kiosks": all, "answers": answers, "files": files }));
+        outln!("{}", json!({ "kiosks": all, "answers": answers, "files": files }));
     } else {
-        print!("{}", table(&all, &answers, &files));
+        out!("{}", table(&all, &answers, &files));
     }
     Ok(if done == all.len() && done > 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }

@@ -2,6 +2,7 @@
 
 use crate::fleet::link::Arrival;
 use crate::fleet::select::Which;
+use crate::output;
 use crate::profile::ProfileOptions;
 use crate::session::{Session, block_on, moment};
 use kiosk_proto::fleet::{Event, Topic};
@@ -27,7 +28,7 @@ pub fn run(command: EventsCommand) -> anyhow::Result<()> {
     let EventsCommand::Follow { which, json, profile } = command;
     block_on(async {
         let mut session = Session::open(&profile, &["bk/v1/device/+/event"]).await?;
-        loop {
+        while !output::is_closed() {
             let arrival = tokio::select! {
                 arrival = session.link.next() => arrival,
                 _ = tokio::signal::ctrl_c() => return Ok(()),
@@ -35,7 +36,7 @@ pub fn run(command: EventsCommand) -> anyhow::Result<()> {
             let message = match arrival {
                 Arrival::Message(message) => message,
                 Arrival::Down(reason) => {
-                    eprintln!("the broker is lost: {reason}; trying again");
+                    errln!("the broker is lost: {reason}; trying again");
                     continue;
                 }
                 Arrival::Up => continue,
@@ -47,12 +48,13 @@ pub fn run(command: EventsCommand) -> anyhow::Result<()> {
             }
             let Ok(event) = serde_json::from_slice::<Event>(&message.payload) else { continue };
             if json {
-                println!("{}", json!({ "kiosk": id, "event": event }));
+                outln!("{}", json!({ "kiosk": id, "event": event }));
             } else {
                 let at = event.at.map_or_else(|| "(clock not set)".to_owned(), moment);
-                println!("{at}  {id}  #{}  {}", event.sequence, words(&event));
+                outln!("{at}  {id}  #{}  {}", event.sequence, words(&event));
             }
         }
+        Ok(())
     })
 }
 

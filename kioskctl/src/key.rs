@@ -82,24 +82,24 @@ pub fn run(command: KeyCommand) -> anyhow::Result<()> {
         KeyCommand::New { name, dir, json } => {
             let made = create(&name, &folder(dir)?)?;
             if json {
-                println!("{}", serde_json::json!(made));
+                outln!("{}", serde_json::json!(made));
             } else {
-                println!("private key  {} (keep it to yourself, and a copy in a safe place)", made.file.display());
-                println!("key id       {}", made.id);
-                println!("\nKiosks that trust it have this line in their kiosk.toml, in [fleet]:\n");
-                println!("  keys = [{:?}]", made.public);
+                outln!("private key  {} (keep it to yourself, and a copy in a safe place)", made.file.display());
+                outln!("key id       {}", made.id);
+                outln!("\nKiosks that trust it have this line in their kiosk.toml, in [fleet]:\n");
+                outln!("  keys = [{:?}]", made.public);
             }
         }
         KeyCommand::List { dir, json } => {
             let found = list(&folder(dir)?)?;
             if json {
-                println!("{}", serde_json::json!(found));
+                outln!("{}", serde_json::json!(found));
             } else {
                 let mut table = Table::new(["NAME", "KEY ID", "PUBLIC KEY FOR kiosk.toml"]);
                 for key in found {
                     table.row([key.name, key.id, key.public]);
                 }
-                print!("{table}");
+                out!("{table}");
             }
         }
     }

@@ -1,6 +1,10 @@
 //! `kioskctl`: the command line of fleet admins and field techs. It needs no GStreamer.
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+#[macro_use]
+mod output;
 
 mod ca;
 mod call;
@@ -11,7 +15,6 @@ mod events;
 mod files;
 mod fleet;
 mod key;
-mod output;
 mod profile;
 mod server;
 mod session;
@@ -81,10 +84,10 @@ fn main() -> ExitCode {
         Command::Man { dir } => success(shell::man::<Arguments>(&dir)),
     };
     // Each error names its cause itself.
-    outcome.unwrap_or_else(|error| {
-        eprintln!("{error}");
+    output::exit_code(outcome.unwrap_or_else(|error| {
+        errln!("{error}");
         ExitCode::FAILURE
-    })
+    }))
 }
 
 #[cfg(test)]

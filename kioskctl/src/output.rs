@@ -1,6 +1,65 @@
-//! What is printed: tables for people.
+//! What is printed, and tables for people. A reader that has read enough (`kioskctl ... | head -1`) ends nothing but the
+//! printing: `println!` would panic.
 
 use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+/// Why nothing is printed to standard output any more.
+static TROUBLE: OnceLock<ErrorKind> = OnceLock::new();
+
+/// Prints to standard output, as `print!` does.
+macro_rules! out {
+    ($($text:tt)*) => { $crate::output::print(format_args!($($text)*)) };
+}
+
+/// Prints a line to standard output, as `println!` does.
+macro_rules! outln {
+    ($($text:tt)*) => { $crate::output::print(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Prints to standard error, as `eprint!` does.
+macro_rules! err {
+    ($($text:tt)*) => { $crate::output::complain(format_args!($($text)*)) };
+}
+
+/// Prints a line to standard error, as `eprintln!` does.
+macro_rules! errln {
+    ($($text:tt)*) => { $crate::output::complain(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Prints to standard output at once, as long as that takes anything; [`exit_code`] tells when it did not.
+pub fn print(text: fmt::Arguments<'_>) {
+    if is_closed() {
+        return;
+    }
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_fmt(text).and_then(|()| out.flush()) {
+        let _ = TROUBLE.set(error.kind());
+    }
+}
+
+/// Prints to standard error. Where that is closed too, there is nobody to tell.
+pub fn complain(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
+}
+
+/// Whether nothing that is printed arrives any more. What has no other purpose ends then.
+pub fn is_closed() -> bool {
+    TROUBLE.get().is_some()
+}
+
+/// What a shell is told at the end. A reader that went away is no failure; a disk that is full is one.
+pub fn exit_code(code: ExitCode) -> ExitCode {
+    match TROUBLE.get() {
+        None | Some(ErrorKind::BrokenPipe) => code,
+        Some(trouble) => {
+            errln!("cannot write to standard output: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Columns as wide as their widest cell, without lines between them.
 #[derive(Debug)]

@@ -102,7 +102,7 @@ pub fn moment(unix: u64) -> String {
     )
 }
 
-/// Asks on the terminal.
+/// Asks on the terminal. A person may think for longer than the broker waits for a sign of life: the link comes back.
 pub fn confirm(question: &str, yes: bool) -> Result<(), SessionError> {
     if yes {
         return Ok(());

@@ -3,14 +3,14 @@
 use crate::files::FileError;
 use clap::CommandFactory;
 use clap_complete::Shell;
-use std::io::Write;
 use std::path::Path;
 
 /// Prints the completions for a shell.
 pub fn completions<C: CommandFactory>(shell: Shell) -> anyhow::Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut C::command(), "kioskctl", &mut text);
-    Ok(std::io::stdout().write_all(&text)?)
+    out!("{}", String::from_utf8_lossy(&text));
+    Ok(())
 }
 
 /// Writes a man page for each command into a folder.

@@ -6,9 +6,10 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use kiosk_proto::backoff::Backoff;
+use kiosk_proto::config::Proxy;
 use kiosk_proto::fleet::MAX_PACKET_BYTES;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{ConnAck, LastWill, Packet, Publish, PublishProperties, SubscribeReasonCode};
@@ -20,8 +21,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::identity::{Identities, Identity};
 use super::session::NothingKept;
-use crate::dial::{self, Server};
+use crate::dial::{self, DialError, Server};
 
 /// Between two tries at most, as doubled from the first: full jitter, so that a fleet does not come back as one wave.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -44,6 +46,8 @@ const IN_FLIGHT: u16 = 128;
 const QUEUE: usize = 128;
 /// Events that wait to be taken.
 const EVENTS: usize = 64;
+/// How rustls says that the other side refused something.
+const ALERT: &str = "received fatal alert";
 
 /// Who and where to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +60,16 @@ pub struct LinkSettings {
     pub port: u16,
     /// Who may have signed its certificate.
     pub ca_file: Option<PathBuf>,
+    /// The proxy that leads to it.
+    pub proxy: Option<Proxy>,
     /// The kiosk's certificate.
     pub cert_file: PathBuf,
     /// Its key.
     pub key_file: PathBuf,
+    /// When the two files were written, so that a renewed certificate makes other settings.
+    pub written: [Option<SystemTime>; 2],
+    /// Where the pair is kept that the broker took last.
+    pub state_dir: PathBuf,
     /// Seconds between signs of life.
     pub keepalive_s: u16,
     /// What to listen to.
@@ -86,6 +96,8 @@ pub enum LinkEvent {
 /// A connection that is up. Everything here returns at once; what is sent over a connection that was lost is lost.
 #[derive(Debug, Clone)]
 pub struct Session {
+    /// As whom.
+    pub identity: Identity,
     client: AsyncClient,
     max_packet_bytes: u32,
 }
@@ -200,13 +212,24 @@ impl Link {
 
 async fn run(mut settings: LinkSettings, events: mpsc::Sender<LinkEvent>) {
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let mut identities = Identities::new(&settings.cert_file, &settings.key_file, &settings.state_dir);
     loop {
         let begin = Instant::now();
-        let failure = Arc::<Mutex<Option<String>>>::default();
-        let (client, eventloop) = AsyncClient::builder(options(&settings, failure.clone())).capacity(QUEUE).build();
-        let error = converse(&settings, client, eventloop, &events).await;
+        let failure = Arc::<Mutex<Option<DialError>>>::default();
+        let identity = identities.choose();
+        let options = options(&settings, identity.clone(), failure.clone());
+        let (client, eventloop) = AsyncClient::builder(options).capacity(QUEUE).build();
+        let Lost { reason, greeted } = converse(&settings, &identity, client, eventloop, &events).await;
         // What the connector says names host, address and remedy; what the client makes of it does not.
-        let reason = failure.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(error);
+        let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let elsewhere = failure.as_ref().is_some_and(|error| !may_be_about_us(error));
+        let reason = failure.map_or(reason, |error| error.to_string());
+        match greeted {
+            true => identities.worked(),
+            false if elsewhere => {}
+            // A broker that does not like a certificate may say so by hanging up.
+            false => identities.failed(&identity, &reason),
+        }
         settings.clean_start &= begin.elapsed() < SUBSCRIBE;
         if begin.elapsed() >= STABLE {
             backoff.reset();
@@ -220,7 +243,7 @@ async fn run(mut settings: LinkSettings, events: mpsc::Sender<LinkEvent>) {
     }
 }
 
-fn options(settings: &LinkSettings, failure: Arc<Mutex<Option<String>>>) -> MqttOptions {
+fn options(settings: &LinkSettings, identity: Identity, failure: Arc<Mutex<Option<DialError>>>) -> MqttOptions {
     let broker = Broker::tcp(settings.host.clone(), settings.port);
     let mut options = MqttOptions::new(settings.client_id.clone(), broker);
     let (topic, will) = settings.will.clone();
@@ -242,20 +265,21 @@ fn options(settings: &LinkSettings, failure: Arc<Mutex<Option<String>>>) -> Mqtt
         .set_last_will(LastWill::new(topic, will, QoS::AtLeastOnce, true, None));
     let settings = settings.clone();
     options.set_socket_connector(move |_, _| {
-        let (settings, failure) = (settings.clone(), failure.clone());
+        let (settings, identity, failure) = (settings.clone(), identity.clone(), failure.clone());
         async move {
             let server = Server {
                 host: &settings.host,
                 port: settings.port,
                 tls: true,
                 ca_file: settings.ca_file.as_deref(),
-                identity: Some((&settings.cert_file, &settings.key_file)),
+                identity: Some((&identity.certificate, &identity.key)),
                 user_timeout: Some(Duration::from_secs(u64::from(settings.keepalive_s))),
+                proxy: settings.proxy.as_ref(),
                 keys: dial::BROKER,
             };
             dial::connect(&server).await.map_err(|error| {
                 let text = error.to_string();
-                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.clone());
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 io::Error::other(text)
             })
         }
@@ -263,25 +287,59 @@ fn options(settings: &LinkSettings, failure: Arc<Mutex<Option<String>>>) -> Mqtt
     options
 }
 
-/// One connection, until it is lost; returns why.
+/// Whether a connection may have failed because of the kiosk's certificate, and not on the way or by the server's.
+fn may_be_about_us(error: &DialError) -> bool {
+    match error {
+        DialError::Identity { .. } => true,
+        // With TLS 1.2 the server says so within the handshake.
+        DialError::Tls { reason, .. } => reason.contains(ALERT),
+        _ => false,
+    }
+}
+
+/// How a connection ended.
+struct Lost {
+    reason: String,
+    /// The broker had let the kiosk in.
+    greeted: bool,
+}
+
+/// One connection, until it is lost.
 async fn converse(
     settings: &LinkSettings,
+    identity: &Identity,
+    client: AsyncClient,
+    mut eventloop: EventLoop,
+    events: &mpsc::Sender<LinkEvent>,
+) -> Lost {
+    let greeting = match timeout(SUBSCRIBE, greeting(&mut eventloop)).await {
+        Ok(Ok(greeting)) => greeting,
+        Ok(Err(error)) => return Lost { reason: explain(&error), greeted: false },
+        Err(_) => {
+            let reason = format!("the broker did not greet within {} s", SUBSCRIBE.as_secs());
+            return Lost { reason, greeted: false };
+        }
+    };
+    let reason = talk(settings, identity, &greeting, client, eventloop, events).await;
+    Lost { reason, greeted: true }
+}
+
+/// A connection that the broker has greeted, until it is lost; returns why.
+async fn talk(
+    settings: &LinkSettings,
+    identity: &Identity,
+    greeting: &ConnAck,
     client: AsyncClient,
     mut eventloop: EventLoop,
     events: &mpsc::Sender<LinkEvent>,
 ) -> String {
-    let greeting = match timeout(SUBSCRIBE, greeting(&mut eventloop)).await {
-        Ok(Ok(greeting)) => greeting,
-        Ok(Err(error)) => return explain(&error),
-        Err(_) => return format!("the broker did not greet within {} s", SUBSCRIBE.as_secs()),
-    };
     // Always, and not only when the broker has forgotten the session: the retained desired state comes anew with it.
     let filters = settings.subscriptions.iter().map(|topic| SubscribeFilter::new(topic, QoS::AtLeastOnce));
     if client.try_subscribe_many(filters).is_err() {
         return "the subscriptions were not sent".to_owned();
     }
     let max_packet_bytes = greeting.properties.as_ref().and_then(|p| p.max_packet_size).unwrap_or(MAX_PACKET_BYTES);
-    let session = Session { client, max_packet_bytes };
+    let session = Session { identity: identity.clone(), client, max_packet_bytes };
     let mut up = Some(session);
     let deadline = Instant::now() + SUBSCRIBE;
     loop {
@@ -335,5 +393,23 @@ fn explain(error: &ConnectionError) -> String {
             )
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
+
+    #[test]
+    fn the_server_s_certificate_is_told_from_ours() {
+        let tls = |error: Error| DialError::Tls {
+            host: "broker".into(),
+            address: ([192, 0, 2, 1], 8883).into(),
+            reason: format!("{error}; a remedy"),
+        };
+        assert!(may_be_about_us(&tls(Error::AlertReceived(AlertDescription::CertificateExpired))));
+        assert!(!may_be_about_us(&tls(Error::InvalidCertificate(CertificateError::UnknownIssuer))));
+        assert!(may_be_about_us(&DialError::Identity { path: "a.key".into(), reason: "no key".into() }));
     }
 }

@@ -136,15 +136,15 @@ async fn status(kiosk: &KioskProxy<'_>) -> zbus::Result<Properties> {
 
 fn print_start(id: &str, options: &Options) {
     if options.json {
-        println!("{}", serde_json::json!({ "call_id": id }));
+        outln!("{}", serde_json::json!({ "call_id": id }));
     } else {
-        println!("{id}");
+        outln!("{id}");
     }
 }
 
 fn print_end(options: &Options) {
     if options.json {
-        println!("{}", serde_json::json!({ "ended": true }));
+        outln!("{}", serde_json::json!({ "ended": true }));
     }
 }
 
@@ -152,9 +152,9 @@ fn print_status((state, call_id, faults, figures, version): Properties, options:
     let faults = faults.into_iter().map(|(code, message)| Fault { code, message }).collect();
     let status = Status { state, call_id, faults, figures: serde_json::from_str(&figures)?, version };
     if options.json {
-        println!("{}", serde_json::to_string(&status)?);
+        outln!("{}", serde_json::to_string(&status)?);
     } else {
-        print!("{}", page(&status));
+        out!("{}", page(&status));
     }
     Ok(())
 }

@@ -113,3 +113,29 @@ pub fn cutting_off(view: &View, kiosks: &[KioskId], target: &Target, after: &Map
     };
     differing.filter(cuts).collect()
 }
+
+/// What changes, kiosks with the same change together.
+pub fn show_differences(found: &[Difference]) -> String {
+    let mut text = String::new();
+    for difference in found {
+        let who = match difference.kiosks.as_slice() {
+            [only] => only.to_string(),
+            many => format!("{} kiosks", many.len()),
+        };
+        if difference.changes.is_empty() {
+            text += &format!("  {who}: nothing changes\n");
+        } else {
+            text += &format!("  {who}:\n");
+            for change in &difference.changes {
+                text += &format!("    {}\n", change.line());
+            }
+        }
+        if !difference.uncertain.is_empty() {
+            let number = difference.uncertain.len();
+            text += &format!(
+                "    ({number} of them have a layer in force that the broker does not know any more: --dry-run asks the kiosks)\n"
+            );
+        }
+    }
+    text
+}

@@ -1,8 +1,8 @@
 //! `kioskctl config diff`, `status` and `explain`: nothing is changed by them.
 
 use super::change::{Change, Key};
-use super::difference::{differences, name};
-use super::push::show_differences;
+use super::difference::{differences, name, show_differences};
+
 use crate::fleet::ask::{Question, ask};
 use crate::fleet::select::Which;
 use crate::fleet::view::View;
@@ -34,11 +34,11 @@ pub fn diff(change: &Change, which: &Which, json: bool, options: &ProfileOptions
         }
         let found = differences(&session.view, &kiosks, &layers);
         if json {
-            println!("{}", serde_json::to_string(&found)?);
+            outln!("{}", serde_json::to_string(&found)?);
         } else if found.is_empty() {
-            println!("no kiosk of that kind is known to the broker");
+            outln!("no kiosk of that kind is known to the broker");
         } else {
-            print!("{}", show_differences(&found));
+            out!("{}", show_differences(&found));
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -72,9 +72,9 @@ pub fn status(which: &Which, json: bool, options: &ProfileOptions) -> anyhow::Re
             .filter(|line| only.as_ref().is_none_or(|only| *only == line.layer))
             .collect();
         if json {
-            println!("{}", serde_json::to_string(&lines)?);
+            outln!("{}", serde_json::to_string(&lines)?);
         } else {
-            print!("{}", status_table(&lines));
+            out!("{}", status_table(&lines));
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -170,9 +170,9 @@ pub fn explain(key: &Key, device: &str, json: bool, options: &ProfileOptions) ->
             anyhow::bail!("{id} has no value for {key}: there is no such key, or it is not set")
         };
         if json {
-            println!("{}", json!(found));
+            outln!("{}", json!(found));
         } else {
-            print!("{}", explained(found));
+            out!("{}", explained(found));
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -5,9 +5,11 @@ mod change;
 mod difference;
 mod draft;
 mod drive;
+mod dry_run;
 mod look;
 mod progress;
 mod push;
+mod rollback;
 
 pub use difference::name;
 
@@ -64,7 +66,7 @@ pub enum ConfigCommand {
         profile: ProfileOptions,
     },
     /// Push what was confirmed before the present layer, as a new revision.
-    Rollback(Box<push::Rollback>),
+    Rollback(Box<rollback::Rollback>),
     /// Show which layer sets a key on a kiosk, who pushed that, when and why.
     Explain {
         /// The key, such as video.bitrate_kbps.
@@ -89,7 +91,7 @@ pub fn run(command: ConfigCommand) -> anyhow::Result<ExitCode> {
         ConfigCommand::Sign { file, yes, profile } => push::sign(&file, yes, &profile),
         ConfigCommand::Push(push) => push::push(&push),
         ConfigCommand::Status { which, json, profile } => look::status(&which, json, &profile),
-        ConfigCommand::Rollback(rollback) => push::rollback(&rollback),
+        ConfigCommand::Rollback(rollback) => rollback::rollback(&rollback),
         ConfigCommand::Explain { key, device, json, profile } => look::explain(&key, &device, json, &profile),
     }
 }
@@ -108,11 +110,11 @@ fn check(file: &std::path::Path, json: bool) -> anyhow::Result<ExitCode> {
         ("a layer", errors.iter().map(line).collect())
     };
     if json {
-        println!("{}", serde_json::json!({ "file": file, "kind": kind, "errors": errors }));
+        outln!("{}", serde_json::json!({ "file": file, "kind": kind, "errors": errors }));
     } else if errors.is_empty() {
-        println!("{}: no errors, as {kind}", file.display());
+        outln!("{}: no errors, as {kind}", file.display());
     } else {
-        eprintln!("{}", errors.join("\n"));
+        errln!("{}", errors.join("\n"));
     }
     Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -90,7 +90,7 @@ impl Screen {
         let counts = count(rollout.current.values());
         let line = format!("{}: {}/{} {}", stage.title, counts.confirmed, stage.expect.len(), words(counts, connected));
         if line != self.said {
-            eprintln!("{}", line.trim_end());
+            errln!("{}", line.trim_end());
             self.said = line;
         }
     }

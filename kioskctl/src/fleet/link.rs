@@ -166,11 +166,16 @@ impl Link {
         self.markers += 1;
         let (topic, wanted) = (marker_topic(&self.own), self.markers.to_string().into_bytes());
         let sender = self.publisher();
-        let (sent_topic, payload) = (topic.clone(), wanted.clone());
-        tokio::spawn(async move { sender.publish(&sent_topic, payload, false, None).await });
+        let send = || {
+            let (sender, topic, payload) = (sender.clone(), topic.clone(), wanted.clone());
+            tokio::spawn(async move { sender.publish(&topic, payload, false, None).await })
+        };
+        send();
         let until_marker = async {
             loop {
                 match self.next().await {
+                    // What was sent over the connection before may be lost.
+                    Arrival::Up => drop(send()),
                     Arrival::Message(message) if message.topic == topic && message.payload == wanted => return,
                     Arrival::Message(message) if message.topic != topic => take(message),
                     _ => {}
@@ -178,7 +183,8 @@ impl Link {
             }
         };
         let reason = "it can't be read back; is this certificate in the broker's list of admins?";
-        timeout(PATIENCE, until_marker).await.map_err(|_| LinkError::Publish { topic, reason: reason.into() })
+        let came = timeout(PATIENCE, until_marker).await;
+        came.map_err(|_| LinkError::Publish { topic, reason: reason.into() })
     }
 
     /// Sends a message and waits until the broker has it. What comes meanwhile is kept.

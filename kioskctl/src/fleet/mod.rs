@@ -5,7 +5,7 @@ pub mod link;
 pub mod select;
 pub mod view;
 
-use crate::output::Table;
+use crate::output::{self, Table};
 use crate::profile::ProfileOptions;
 use crate::session::{Session, block_on};
 use kiosk_proto::config::KioskId;
@@ -13,7 +13,7 @@ use kiosk_proto::fleet::Phase;
 use link::Arrival;
 use select::Which;
 use serde_json::{Value, json};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use view::View;
@@ -51,9 +51,9 @@ pub fn run(command: FleetCommand) -> anyhow::Result<()> {
                 let kiosks = options.which.kiosks(&session.view);
                 if options.json {
                     let all: Vec<Value> = kiosks.iter().map(|id| as_json(id, &session.view)).collect();
-                    println!("{}", serde_json::to_string(&all)?);
+                    outln!("{}", serde_json::to_string(&all)?);
                 } else {
-                    print!("{}", table(&kiosks, &session.view));
+                    out!("{}", table(&kiosks, &session.view));
                 }
                 Ok(())
             }
@@ -66,7 +66,7 @@ async fn watch(options: &Options) -> anyhow::Result<()> {
     let mut session = Session::open(&options.profile, &["bk/v1/device/+/metrics"]).await?;
     let screen = io::stdout().is_terminal() && !options.json;
     let mut shown = String::new();
-    loop {
+    while !output::is_closed() {
         let kiosks = options.which.kiosks(&session.view);
         let text = if options.json {
             kiosks.iter().map(|id| format!("{}\n", as_json(id, &session.view))).collect()
@@ -74,17 +74,12 @@ async fn watch(options: &Options) -> anyhow::Result<()> {
             table(&kiosks, &session.view)
         };
         if text != shown {
-            let mut out = io::stdout().lock();
             if screen {
-                write!(out, "\x1b[H\x1b[2J{text}")?;
+                out!("\x1b[H\x1b[2J{text}");
             } else {
                 // Only what is new: a line for a kiosk is a line for a change.
-                let new = text.lines().filter(|line| !shown.lines().any(|old| old == *line));
-                for line in new {
-                    writeln!(out, "{line}")?;
-                }
+                text.lines().filter(|line| !shown.lines().any(|old| old == *line)).for_each(|line| outln!("{line}"));
             }
-            out.flush()?;
             shown = text;
         }
         let until = Instant::now() + SETTLE;
@@ -93,6 +88,7 @@ async fn watch(options: &Options) -> anyhow::Result<()> {
         }
         while take(&mut session, Some(until)).await && Instant::now() < until {}
     }
+    Ok(())
 }
 
 /// Takes what comes next; false: Ctrl-C, or the time is over.
@@ -107,7 +103,7 @@ async fn take(session: &mut Session, until: Option<Instant>) -> bool {
         arrival = session.link.next() => {
             match arrival {
                 Arrival::Message(message) => session.view.take(&message),
-                Arrival::Down(reason) => eprintln!("the broker is lost: {reason}; trying again"),
+                Arrival::Down(reason) => errln!("the broker is lost: {reason}; trying again"),
                 Arrival::Up => {}
             }
             true
@@ -144,6 +140,9 @@ fn table(kiosks: &[KioskId], view: &View) -> String {
         let (phase, mut why) = phase(id, view);
         if let Some(metrics) = metrics.filter(|metrics| !metrics.faults.is_empty()) {
             why = metrics.faults.join(", ");
+        }
+        if let Some(refused) = presence.and_then(|presence| presence.certificate_refused.as_ref()) {
+            why = format!("the certificate in fleet.cert_file is not taken: {refused}");
         }
         table.row([
             id.to_string(),

@@ -58,6 +58,22 @@ fn a_kiosk_s_certificate_is_no_admin_s() {
 }
 
 #[test]
+fn every_command_has_a_man_page_and_a_completion() {
+    let trial = Trial::start(0, |_| Kind::default());
+    let dir = tempfile::tempdir().unwrap();
+    let (code, _, told) = trial.run(&["man", &dir.path().display().to_string()]);
+    assert_eq!(code, 0, "{told}");
+    for page in ["kioskctl.1", "kioskctl-config-push.1", "kioskctl-run-diagnostics.1", "kioskctl-events-follow.1"] {
+        let text = std::fs::read_to_string(dir.path().join(page)).unwrap();
+        assert!(text.contains(".SH SYNOPSIS"), "{page}: {text}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, text, _) = trial.run(&["completions", shell]);
+        assert!(code == 0 && text.contains("max-failures"), "{shell}: {text}");
+    }
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_told_with_its_address() {
     let mut trial = Trial::start(0, |_| Kind::default());
     trial.broker.kill().unwrap();

@@ -7,3 +7,4 @@ mod commands;
 mod place;
 mod pushes;
 mod rollouts;
+mod terminal;

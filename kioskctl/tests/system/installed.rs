@@ -55,10 +55,17 @@ fn systemd_understands_every_line_of_the_units() {
         std::fs::write(path, text).unwrap();
     };
     put("kioskd.service", unit().replace("ExecStart=/usr/bin/kioskd", "ExecStart=/bin/true"));
-    put("janus.service", std::fs::read_to_string("/lib/systemd/system/janus.service").unwrap());
-    let drop_in = std::fs::read_to_string(repository("systemd/janus.service.d/branch-kiosk.conf")).unwrap();
-    put("janus.service.d/branch-kiosk.conf", drop_in);
-    for unit in ["kioskd.service", "janus.service"] {
+    for server in ["janus.service", "mosquitto.service"] {
+        put(server, std::fs::read_to_string(format!("/lib/systemd/system/{server}")).unwrap());
+        let drop_in = format!("{server}.d/branch-kiosk.conf");
+        put(&drop_in, std::fs::read_to_string(repository(&format!("systemd/{drop_in}"))).unwrap());
+    }
+    for counters in ["kiosk-counters.service", "kiosk-counters.timer"] {
+        put(counters, std::fs::read_to_string(repository(&format!("systemd/{counters}"))).unwrap());
+    }
+    for unit in
+        ["kioskd.service", "janus.service", "mosquitto.service", "kiosk-counters.service", "kiosk-counters.timer"]
+    {
         let output = Command::new("systemd-analyze")
             .args(["verify", "--man=no", unit])
             .env("SYSTEMD_UNIT_PATH", format!("{}:", folder.path().display()))
@@ -67,6 +74,19 @@ fn systemd_understands_every_line_of_the_units() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && said.is_empty(), "{unit}: {said}");
     }
+}
+
+#[test]
+fn the_broker_may_have_more_files_open_than_kiosks_connect() {
+    let number = |file: &str, before: &str| -> u32 {
+        let text = std::fs::read_to_string(repository(file)).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(before)).unwrap();
+        line.parse().unwrap()
+    };
+    let files = number("systemd/mosquitto.service.d/branch-kiosk.conf", "LimitNOFILE=");
+    // The default, as the example's comment has it.
+    let kiosks = number("config/mosquitto/site.example.toml", "# connections = ");
+    assert!(files > kiosks + 1_000, "{files} files for {kiosks} kiosks");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::errors::Problem;
 use super::excerpt::hints_at_secret;
-use super::key_rules::{Pushed, rules_of};
+use super::key_rules::{Pushed, rules_of, site_only_values};
 use super::leaf::{describe, describe_value, format_of, leaf, shortened};
 
 /// One thing that is wrong, before it has a line and a column.
@@ -107,6 +107,14 @@ fn section(
         findings.places.insert(place.clone(), value.span());
         if known.scope == Scope::Layer && !is_section(schema) && rules_of(schema).pushed == Pushed::SiteOnly {
             findings.list.push(Finding { key: place, span: Some(key.span()), problem: Problem::SiteOnly });
+            continue;
+        }
+        if known.scope == Scope::Layer
+            && let DeValue::String(text) = value.get_ref()
+            && let Some(found) = site_only_values(schema).find(|value| *value == text)
+        {
+            let problem = Problem::SiteOnlyValue(found.to_owned());
+            findings.list.push(Finding { key: place, span: Some(value.span()), problem });
             continue;
         }
         let checked = match value.get_ref() {

@@ -51,6 +51,9 @@ pub enum Problem {
     /// A push sets what only the site file may set.
     #[error("only the kiosk's own kiosk.toml sets this; take it out of what is pushed")]
     SiteOnly,
+    /// A push sets a value that only the site file may set.
+    #[error("only the kiosk's own kiosk.toml sets this to {0:?}; push another value")]
+    SiteOnlyValue(String),
     /// A key without a default is not there.
     #[error("missing; allowed: {allowed}; write `{example}`")]
     Missing {

@@ -42,6 +42,11 @@ pub fn key_rules(section: &str, key: &str) -> Option<KeyRules> {
     Some(rules_of(schema))
 }
 
+/// Values of a key that only the site file sets, though another one may be pushed.
+pub(super) fn site_only_values(schema: &Value) -> impl Iterator<Item = &str> {
+    schema.get("x-fleet-except").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
 /// The rules that a key's schema states.
 pub(super) fn rules_of(schema: &Value) -> KeyRules {
     let word = |name: &str| schema.get(name).and_then(Value::as_str);

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::json_schema;
-use super::key_rules::{Pushed, TakesEffect, key_rules};
+use super::key_rules::{Pushed, TakesEffect, key_rules, site_only_values};
 use super::leaf::describe;
 
 /// In the order of the file.
-const SECTIONS: [&str; 9] = ["kiosk", "janus", "ice", "camera", "video", "audio", "display", "control", "fleet"];
+const SECTIONS: [&str; 11] =
+    ["kiosk", "janus", "ice", "proxy", "relay", "camera", "video", "audio", "display", "control", "fleet"];
 
 fn table() -> String {
     let schema = json_schema();
@@ -33,10 +34,12 @@ fn table() -> String {
             };
             let (allowed, text) = (describe(schema), schema["description"].as_str().unwrap());
             let rules = key_rules(name, key).unwrap();
+            let except: Vec<String> = site_only_values(schema).map(|value| format!("{value:?}")).collect();
             let pushed = match rules.pushed {
-                Pushed::SiteOnly => "site file only",
-                Pushed::TwoSignatures => "two signatures",
-                Pushed::Freely => "yes",
+                Pushed::SiteOnly => "site file only".to_owned(),
+                Pushed::TwoSignatures => "two signatures".to_owned(),
+                Pushed::Freely if except.is_empty() => "yes".to_owned(),
+                Pushed::Freely => format!("yes, but not {}", except.join(", ")),
             };
             let effect = match rules.takes_effect {
                 _ if rules.pushed == Pushed::SiteOnly => "–",

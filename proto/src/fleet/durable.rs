@@ -62,6 +62,9 @@ pub(super) struct Staged {
     pub pushed: Pushed,
     /// How long it had waited when this was written, seconds: what counts while no clock can be trusted.
     pub age_s: u64,
+    /// It was tried, and the trial was cut short.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_short: bool,
 }
 
 /// What is in force without being confirmed.
@@ -72,6 +75,9 @@ pub(super) struct Trial {
     pub pushed: Pushed,
     pub age_s: u64,
     pub start: TrialStart,
+    /// It is the second one of this payload, because the first was cut short.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 /// How a trial begins.

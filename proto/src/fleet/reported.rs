@@ -19,6 +19,12 @@ pub struct Presence {
     /// Groups that it listens to, in the order of their layers.
     #[serde(default)]
     pub groups: Vec<GroupName>,
+    /// SHA-256 of the certificate that the broker took, as `openssl x509 -fingerprint -sha256` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Digest>,
+    /// Why the broker did not take the one in `fleet.cert_file`: the kiosk has fallen back to the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_refused: Option<String>,
 }
 
 /// Which layer. They are merged in the order of `[fleet] groups`, the kiosk's own on top.

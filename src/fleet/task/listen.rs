@@ -1,5 +1,8 @@
 //! What the kiosk hears: the link's course, and messages on its topics.
 
+use std::fs;
+use std::path::Path;
+
 use kiosk_proto::config::Config;
 use kiosk_proto::fleet::ledger::{LedgerInput, Reply};
 use kiosk_proto::fleet::machine::{Delivery, Input, Probe};
@@ -21,6 +24,10 @@ impl Task {
         match event {
             LinkEvent::Up(session) => {
                 self.connection += 1;
+                // A broker that is on trial has no say in what the kiosk falls back to.
+                if !self.state.on_trial() {
+                    session.identity.keep();
+                }
                 self.session = Some(session);
                 self.publish_presence();
                 self.handle(Input::LinkUp).await;
@@ -99,16 +106,20 @@ impl Task {
 pub(super) fn link_settings(config: &Config, clean_start: bool) -> Option<LinkSettings> {
     let fleet = config.fleet.as_ref()?;
     let id = &config.kiosk.id;
+    let written = |file: &Path| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
     Some(LinkSettings {
         client_id: id.to_string(),
         host: fleet.broker.host().to_owned(),
         port: fleet.broker.port(),
         ca_file: fleet.ca_file.clone(),
+        proxy: config.proxy.clone(),
         cert_file: fleet.cert_file.clone(),
         key_file: fleet.key_file.path().to_owned(),
+        written: [written(&fleet.cert_file), written(fleet.key_file.path())],
+        state_dir: fleet.state_dir.clone(),
         keepalive_s: u16::try_from(fleet.keepalive_s).unwrap_or(u16::MAX),
         subscriptions: kiosk_filters(id, &fleet.groups),
-        will: (Topic::Presence(id.clone()).to_string(), to_json(&presence(config, false))),
+        will: (Topic::Presence(id.clone()).to_string(), to_json(&presence(config, None))),
         clean_start,
     })
 }

@@ -149,7 +149,10 @@ impl Task {
                         self.call_starts().await;
                         let _ = reply.send(());
                     }
-                    Some(Request::Site(site)) => self.handle(Input::SiteChanged(site)).await,
+                    Some(Request::Site(site)) => {
+                        self.handle(Input::SiteChanged(site)).await;
+                        self.renew_link(link_settings(self.config(), false));
+                    }
                 },
                 event = self.link_events.recv() => match event {
                     Some(event) => self.linked(event).await,
@@ -291,6 +294,11 @@ impl Task {
         info!(keys = keys.join(" "), "a configuration of the fleet is put in force");
         let settings = link_settings(&application.config, false);
         self.daemon.events.send(News::Reconfigured(Box::new(application.config))).await;
+        self.renew_link(settings);
+    }
+
+    /// Connects with other settings, if they are others.
+    fn renew_link(&mut self, settings: Option<LinkSettings>) {
         if settings != self.link_settings {
             info!("the link to the broker is made anew");
             self.link_settings = settings;

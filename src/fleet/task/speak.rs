@@ -8,6 +8,7 @@ use rumqttc::mqttbytes::v5::PublishProperties;
 use tracing::{info, warn};
 
 use super::{TURN, Task};
+use crate::fleet::identity::Identity;
 use crate::fleet::telemetry::Surroundings;
 
 /// Events that are on their way at once.
@@ -53,7 +54,8 @@ impl Task {
     }
 
     pub(super) fn publish_presence(&self) {
-        let payload = to_json(&presence(self.config(), true));
+        let identity = self.session.as_ref().map(|session| &session.identity);
+        let payload = to_json(&presence(self.config(), identity));
         self.publish(&self.topic(Topic::Presence), payload, true, PublishProperties::default(), |_| None);
     }
 
@@ -136,7 +138,7 @@ impl Task {
         self.stop_probes().await;
         let topic = self.topic(Topic::Presence);
         let Some(session) = self.session.take() else { return };
-        let payload = to_json(&presence(self.config(), false));
+        let payload = to_json(&presence(self.config(), None));
         if let Ok(arrives) = session.publish(&topic, payload, true, PublishProperties::default()) {
             let _ = tokio::time::timeout(TURN, arrives).await;
         }
@@ -148,7 +150,13 @@ pub(super) fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-pub(super) fn presence(config: &Config, online: bool) -> Presence {
+pub(super) fn presence(config: &Config, identity: Option<&Identity>) -> Presence {
     let groups = config.fleet.as_ref().map(|fleet| fleet.groups.clone()).unwrap_or_default();
-    Presence { online, version: env!("CARGO_PKG_VERSION").to_owned(), groups }
+    Presence {
+        online: identity.is_some(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        groups,
+        certificate: identity.and_then(|identity| identity.digest),
+        certificate_refused: identity.and_then(|identity| identity.refused.clone()),
+    }
 }

@@ -317,6 +317,11 @@ impl Fleet {
         })
     }
 
+    /// How often the daemon has started, as the admin sees it.
+    pub fn starts(&self) -> usize {
+        self.said("event").iter().filter(|event| event["kind"] == "daemon-started").count()
+    }
+
     /// All messages on a topic of the kiosk, as JSON.
     pub fn said(&self, word: &str) -> Vec<Value> {
         let topic = self.topic(word);

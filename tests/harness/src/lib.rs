@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod bus;
 pub mod capture;
+pub mod clock;
 pub mod error;
 pub mod firewall;
 pub mod fleet;
@@ -17,6 +18,8 @@ pub mod mosquitto;
 pub mod place;
 pub mod process;
 pub mod procfs;
+pub mod proxy;
+pub mod relay;
 pub mod scene;
 pub mod socket;
 pub mod tls;

@@ -1,7 +1,8 @@
-//! The real mosquitto: TLS only, client certificates, one user for each certificate and an ACL by that name.
+//! The real mosquitto with the product's configuration, `config/mosquitto`, as `kioskctl server render` makes it.
 
 use crate::{
     Error, Result,
+    janus::built,
     place::Place,
     process::{Process, run},
     procfs::is_listening,
@@ -15,12 +16,13 @@ use std::{
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
-/// Port of MQTT over TLS.
+/// Port of kiosks.
 pub const PORT: u16 = 8883;
-/// Name of the admin's certificate.
+/// Name of the files of the admin's certificate.
 pub const ADMIN: &str = "admin-test";
 /// How long mosquitto gets to listen.
 const START: Duration = Duration::from_secs(10);
@@ -111,18 +113,17 @@ impl Mosquitto {
     /// The same on another port.
     pub fn start_on(place: &Place, address: impl Into<IpAddr>, port: u16, kiosks: &[(&str, &[&str])]) -> Result<Self> {
         let (dir, address) = (place.dir().join("mosquitto"), address.into());
-        fs::create_dir_all(&dir).map_err(Error::io(dir.display().to_string()))?;
+        fs::create_dir_all(dir.join("etc")).map_err(Error::io(dir.display().to_string()))?;
         let authority = Authority::create(&dir)?;
         authority.server(&[&address.to_string(), "localhost", "127.0.0.1"])?;
-        let admin = authority.client(ADMIN)?;
+        let admin = authority.client_as(ADMIN, "admin/test")?;
         let own = |list: &[&str]| list.iter().map(|group| (*group).to_owned()).collect();
         let groups: BTreeMap<String, Vec<String>> =
             kiosks.iter().map(|(kiosk, groups)| ((*kiosk).to_owned(), own(groups))).collect();
         for kiosk in groups.keys() {
             authority.client(kiosk)?;
         }
-        write(&dir.join("acl"), &acl(&groups))?;
-        write(&dir.join("mosquitto.conf"), &configuration(&dir, address, port))?;
+        render(&dir, address, port, &groups)?;
         let process = launch(place, &dir, port)?;
         Ok(Self { place: place.clone(), dir, address, port, authority, groups, admin, process })
     }
@@ -141,6 +142,13 @@ impl Mosquitto {
     /// Ends it at once, as a crash would.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
+    }
+
+    /// Ends it at once, and takes away all that it has stored.
+    pub fn lose_everything(&mut self) -> Result<()> {
+        self.kill()?;
+        let store = self.dir.join("mosquitto.db");
+        fs::remove_file(&store).map_err(Error::io(store.display().to_string()))
     }
 
     /// The process.
@@ -176,7 +184,7 @@ impl Mosquitto {
     /// Lets a kiosk read other groups from now on.
     pub fn set_groups(&mut self, kiosk: &str, groups: &[&str]) -> Result<()> {
         self.groups.insert(kiosk.to_owned(), groups.iter().map(|group| (*group).to_owned()).collect());
-        write(&self.dir.join("acl"), &acl(&self.groups))?;
+        render(&self.dir, self.address, self.port, &self.groups)?;
         self.process.signal(Signal::SIGHUP)
     }
 
@@ -192,7 +200,9 @@ impl Mosquitto {
         fs::write(file.path(), payload).map_err(Error::io("a file for the payload"))?;
         let mut command = place.command("timeout");
         command.arg(PUBLISH.as_secs().to_string()).arg("mosquitto_pub").args(self.arguments(client));
-        command.args(["-q", "1", "-t", topic]).args(more);
+        // The broker wants a name of every client; each message has its own connection.
+        let name = file.path().file_name().unwrap_or_default();
+        command.arg("-i").arg(name).args(["-q", "1", "-t", topic]).args(more);
         if payload.is_empty() {
             command.arg("-n");
         } else {
@@ -207,7 +217,8 @@ impl Mosquitto {
     }
 
     /// Subscribes with a client's certificate, and writes down every message. Returns when the broker has agreed. The
-    /// session outlives the broker and the client's absence; `name` is for the session and for the log.
+    /// session outlives the broker and the client's absence; `name` is for the log, and for the session of an admin: a
+    /// kiosk has one session, which ends when it connects a second time.
     pub fn subscribe_as(&self, place: &Place, client: &str, name: &str, topics: &[&str]) -> Result<Subscriber> {
         // It ends with some of the ways in which a broker goes.
         let again = "while :; do stdbuf -oL mosquitto_sub \"$@\"; sleep 0.2; done";
@@ -225,50 +236,56 @@ impl Mosquitto {
     fn arguments(&self, client: &str) -> Vec<String> {
         let file = |end: &str| self.dir.join(format!("{client}{end}")).display().to_string();
         let ca = self.ca().display().to_string();
-        let (host, port) = (self.address.to_string(), self.port.to_string());
+        let port = if client == ADMIN { admin_port(self.port) } else { self.port };
+        let (host, port) = (self.address.to_string(), port.to_string());
         let words = ["-h", &host, "-p", &port, "--cafile", &ca, "--cert", &file(".pem"), "--key", &file(".key")];
         words.into_iter().map(str::to_owned).chain(["-V".to_owned(), "mqttv5".to_owned()]).collect()
     }
 }
 
+/// The port of admins, next to that of kiosks.
+fn admin_port(port: u16) -> u16 {
+    port + 1
+}
+
+/// Puts the product's configuration into `etc`.
+fn render(dir: &Path, address: IpAddr, port: u16, groups: &BTreeMap<String, Vec<String>>) -> Result<()> {
+    let (here, admins) = (dir.display(), admin_port(port));
+    // As root of a user namespace there is no other user to become.
+    let mut site = format!(
+        "admins = [\"test\"]\n\
+         [tls]\nca = \"{here}/ca.pem\"\ncertificate = \"{here}/server.pem\"\nkey = \"{here}/server.key\"\n\
+         [listen]\nkiosks = {port}\nadmins = {admins}\naddress = \"{address}\"\n\
+         [storage]\nfolder = \"{here}\"\nuser = \"root\"\n[groups]\n"
+    );
+    let mut members: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (kiosk, groups) in groups {
+        groups.iter().for_each(|group| members.entry(group).or_default().push(kiosk));
+    }
+    for (group, kiosks) in members {
+        let _ = writeln!(site, "{group} = {kiosks:?}");
+    }
+    write(&dir.join("site.toml"), &site)?;
+    let mut command = Command::new(built("kioskctl")?);
+    command.args(["server", "render", "--server", "mosquitto", "--site"]).arg(dir.join("site.toml"));
+    run(command.arg("--out").arg(dir.join("etc")))?;
+    // A broker that is killed has all that it acknowledged: what is tested is the kiosk.
+    let file = dir.join("etc/mosquitto.conf");
+    let text = fs::read_to_string(&file).map_err(Error::io(file.display().to_string()))?;
+    let often = "autosave_interval 1\nautosave_on_changes true";
+    write(&file, &text.replace("autosave_interval 30", often))
+}
+
 fn launch(place: &Place, dir: &Path, port: u16) -> Result<Process> {
     let mut command = place.command("mosquitto");
-    command.arg("-c").arg(dir.join("mosquitto.conf"));
+    command.arg("-c").arg(dir.join("etc/mosquitto.conf"));
     let mut process = place.spawn("mosquitto", &mut command)?;
     let pid = process.pid();
-    process.until(START, "mosquitto to listen", || Ok(is_listening(pid, port).then_some(())))?;
+    process.until(START, "mosquitto to listen", || {
+        let listening = [port, admin_port(port)].into_iter().all(|port| is_listening(pid, port));
+        Ok(listening.then_some(()))
+    })?;
     Ok(process)
-}
-
-fn configuration(dir: &Path, address: IpAddr, port: u16) -> String {
-    let dir = dir.display();
-    // As root of a user namespace there is no other user to become.
-    format!(
-        "user root\n\
-         per_listener_settings false\n\
-         listener {port} {address}\n\
-         cafile {dir}/ca.pem\ncertfile {dir}/server.pem\nkeyfile {dir}/server.key\n\
-         require_certificate true\nuse_identity_as_username true\n\
-         allow_anonymous false\nacl_file {dir}/acl\n\
-         persistence true\npersistence_location {dir}/\nautosave_interval 1\nautosave_on_changes true\n\
-         max_queued_messages 100000\nmax_packet_size 262144\nset_tcp_nodelay true\n\
-         log_dest stdout\nlog_type all\nconnection_messages true\n"
-    )
-}
-
-fn acl(groups: &BTreeMap<String, Vec<String>>) -> String {
-    let mut text = format!("user {ADMIN}\ntopic readwrite bk/v1/#\n");
-    for (kiosk, groups) in groups {
-        let _ = writeln!(text, "\nuser {kiosk}");
-        for group in groups {
-            let _ = writeln!(text, "topic read bk/v1/group/{group}/desired");
-        }
-    }
-    text.push_str("\npattern read bk/v1/device/%u/desired\npattern read bk/v1/device/%u/command\n");
-    for word in ["presence", "reported", "metrics", "event", "response", "response/#", "chunk/#"] {
-        let _ = writeln!(text, "pattern write bk/v1/device/%u/{word}");
-    }
-    text
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

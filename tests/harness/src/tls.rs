@@ -85,7 +85,18 @@ impl Authority {
 
     /// A certificate for a client of this name, as `<name>.pem` and `<name>.key`.
     pub fn client(&self, name: &str) -> Result<ClientIdentity> {
-        let (certificate, key) = self.issue(name, name, &[], ExtendedKeyUsagePurpose::ClientAuth, FAR)?;
+        self.client_until(name, FAR)
+    }
+
+    /// The same with another name in it than its files have.
+    pub fn client_as(&self, file: &str, name: &str) -> Result<ClientIdentity> {
+        let (certificate, key) = self.issue(file, name, &[], ExtendedKeyUsagePurpose::ClientAuth, FAR)?;
+        Ok(ClientIdentity { certificate, key })
+    }
+
+    /// The same; it ends with the year before `year`.
+    pub fn client_until(&self, name: &str, year: i32) -> Result<ClientIdentity> {
+        let (certificate, key) = self.issue(name, name, &[], ExtendedKeyUsagePurpose::ClientAuth, year)?;
         Ok(ClientIdentity { certificate, key })
     }
 

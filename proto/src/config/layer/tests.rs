@@ -58,6 +58,16 @@ fn what_is_wrong_with_a_layer_is_told_by_its_keys() {
 }
 
 #[test]
+fn what_is_only_for_measuring_is_not_pushed() {
+    let wrong = json!({"camera": {"time_code": true}, "audio": {"source": "tone-code"}});
+    insta::assert_snapshot!(errors(&wrong), @r#"
+    audio.source: only the kiosk's own kiosk.toml sets this to "tone-code"; push another value
+    camera.time_code: only the kiosk's own kiosk.toml sets this; take it out of what is pushed
+    "#);
+    assert!(read(&json!({"audio": {"source": "none"}})).is_ok());
+}
+
+#[test]
 fn layers_that_do_not_go_together_are_told_at_a_pushed_key() {
     let layer = read(&json!({"video": {"min_bitrate_kbps": 950}})).unwrap();
     insta::assert_snapshot!(told(merge(&site(), &[&layer]).unwrap_err()));

@@ -166,6 +166,8 @@ pub struct DesiredState {
     run: Option<Run>,
     /// What was on trial is taken back with a restart.
     restart_due: bool,
+    /// The trial on the disk is one that this start found unfinished.
+    cut_short: bool,
     /// A trial ended, and its end is not on the disk.
     unrecorded: Option<Vec<PathError>>,
     storage: Option<Storage>,
@@ -201,6 +203,7 @@ impl DesiredState {
             refused: BTreeMap::new(),
             run: None,
             restart_due: false,
+            cut_short: false,
             unrecorded: None,
             storage: None,
             linked: false,
@@ -291,6 +294,7 @@ impl DesiredState {
     /// The disk has what the last list of effects was to put on it.
     fn stored(&mut self, intent: &Intent) -> Vec<Effect> {
         self.saved = self.durable.clone();
+        self.cut_short = false;
         match intent {
             Intent::Confirm => self.run = None,
             Intent::RollBack => self.unrecorded = None,

@@ -195,7 +195,7 @@ impl DesiredState {
                 self.reach(layer, &digest, Phase::Staged, Vec::new(), now);
                 if changes || self.durable.trial.is_some() {
                     self.received.insert(layer.clone(), now.monotonic);
-                    self.durable.layer_mut(layer).staged = Some(Staged { pushed, age_s: 0 });
+                    self.durable.layer_mut(layer).staged = Some(Staged { pushed, age_s: 0, cut_short: false });
                     Phase::Staged
                 } else {
                     // Nothing that is in force becomes another: there is nothing to try.

@@ -355,8 +355,13 @@ fn a_key_that_needs_a_restart_is_on_trial_after_it_and_another_start_takes_it_ba
     let mut bad = world();
     bad.publish(&DEVICE, push(&DEVICE, 1, session.clone())).unwrap();
     bad.input(Input::Tick).unwrap();
-    bad.restart().unwrap();
-    assert_eq!((bad.phase(&DEVICE), bad.in_force.control.bus.clone()), (Phase::RolledBack, crate::config::Bus::System));
+    for phase in [Phase::Staged, Phase::RolledBack] {
+        bad.restart().unwrap();
+        assert_eq!((bad.phase(&DEVICE), bad.in_force.control.bus.clone()), (phase, crate::config::Bus::System));
+        bad.link().unwrap();
+        bad.input(Input::Tick).unwrap();
+    }
+    assert_eq!(bad.phase(&DEVICE), Phase::RolledBack, "it is not tried a third time");
 
     // Without proof, a restart takes it back; not while a customer is in a call.
     let mut late = world();
@@ -444,6 +449,9 @@ fn the_end_of_a_trial_is_stored_once_there_is_room_also_behind_another_push() {
     let mut world = world();
     world.publish(&DEVICE, push(&DEVICE, 1, bitrate(700))).unwrap();
     world.input(Input::Tick).unwrap();
+    world.restart().unwrap();
+    world.link().unwrap();
+    world.input(Input::Tick).unwrap();
     world.disk_full = true;
     world.restart().unwrap();
     assert_eq!(world.kbps(), 1000);
@@ -491,6 +499,39 @@ fn the_version_before_the_newest_does_not_condemn_what_was_on_trial_in_it() {
     world.link().unwrap();
     world.wait(1).unwrap();
     assert_eq!((world.kbps(), world.phase(&DEVICE)), (700, Phase::Confirmed));
+}
+
+#[test]
+fn a_trial_that_was_cut_short_is_tried_once_more_and_not_a_third_time() {
+    let mut world = world();
+    world.publish(&DEVICE, push(&DEVICE, 1, size_too(700))).unwrap();
+    world.input(Input::Tick).unwrap();
+    world.restart().unwrap();
+    assert_eq!((world.kbps(), world.phase(&DEVICE)), (1000, Phase::Staged), "what is confirmed is back");
+    assert!(world.attempt(&DEVICE).errors[0].message.ends_with("it is tried once more"));
+    // A full disk does not make it forget, nor does a call.
+    let mut twice = world.clone();
+    world.link().unwrap();
+    world.wait(1).unwrap();
+    assert_eq!((world.kbps(), world.phase(&DEVICE)), (700, Phase::Confirmed));
+    assert!(world.attempt(&DEVICE).errors.is_empty());
+
+    twice.disk_full = true;
+    twice.restart().unwrap();
+    twice.disk_full = false;
+    twice.link().unwrap();
+    twice.input(Input::Tick).unwrap();
+    twice.call(true).unwrap();
+    assert_eq!(twice.phase(&DEVICE), Phase::Staged);
+    twice.call(false).unwrap();
+    twice.input(Input::Tick).unwrap();
+    assert_eq!(twice.phase(&DEVICE), Phase::Trial);
+    twice.restart().unwrap();
+    twice.link().unwrap();
+    twice.wait(5).unwrap();
+    assert_eq!((twice.kbps(), twice.phase(&DEVICE)), (1000, Phase::RolledBack));
+    twice.publish(&DEVICE, push(&DEVICE, 2, size_too(700))).unwrap();
+    assert!(twice.attempt(&DEVICE).errors[0].message.contains("for the second time; push with force"));
 }
 
 #[test]

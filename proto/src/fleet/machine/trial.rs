@@ -36,6 +36,9 @@ impl Run {
     }
 }
 
+/// Of a trial that a start of the daemon finds unfinished.
+const CUT_SHORT: &str = "the power was lost, or the daemon stopped, before it had proved itself";
+
 const ALL: [Probe; 3] = [Probe::Broker, Probe::Janus, Probe::Camera];
 
 impl DesiredState {
@@ -74,7 +77,9 @@ impl DesiredState {
 
     pub(super) fn begin(&mut self, now: Now) -> Vec<Effect> {
         let Some(layer) = self.next() else { return Vec::new() };
-        let Some(Staged { pushed, age_s }) = self.durable.layer_mut(&layer).staged.take() else { return Vec::new() };
+        let Some(Staged { pushed, age_s, cut_short }) = self.durable.layer_mut(&layer).staged.take() else {
+            return Vec::new();
+        };
         let (digest, revision) = (pushed.revision.digest, pushed.revision);
         let age = self.age(&layer, age_s, now);
         let late = validity(&pushed.payload).filter(|validity| validity.is_over(age, now));
@@ -105,7 +110,7 @@ impl DesiredState {
         let start = if restart { TrialStart::NextStart } else { TrialStart::Running };
         self.reach(&layer, &digest, Phase::Trial, Vec::new(), now);
         let age_s = age.as_secs();
-        self.durable.trial = Some(Trial { layer: layer.clone(), pushed, age_s, start });
+        self.durable.trial = Some(Trial { layer: layer.clone(), pushed, age_s, start, again: cut_short });
         let emit = self.emit(&layer, revision, Phase::Trial);
         let mut effects = vec![self.persist(Intent::BeginTrial, now)];
         if restart {
@@ -215,7 +220,7 @@ impl DesiredState {
 
     /// A trial that is nobody's fault ends: it waits again.
     pub(super) fn back_to_staged(&mut self, now: Now) {
-        let Some(Trial { layer, pushed, age_s, .. }) = self.durable.trial.take() else { return };
+        let Some(Trial { layer, pushed, age_s, again, .. }) = self.durable.trial.take() else { return };
         let newer = self.durable.layer(&layer).is_some_and(|layer| layer.staged.is_some());
         if newer {
             let message = "a newer one came before it had proved itself".to_owned();
@@ -223,9 +228,12 @@ impl DesiredState {
             self.reach(&layer, &pushed.revision.digest, Phase::Rejected, errors, now);
             return;
         }
-        self.reach(&layer, &pushed.revision.digest, Phase::Staged, Vec::new(), now);
+        let message = format!("{CUT_SHORT}; it is tried once more");
+        let errors = if self.cut_short { vec![PathError { path: String::new(), message }] } else { Vec::new() };
+        self.reach(&layer, &pushed.revision.digest, Phase::Staged, errors, now);
         self.received.insert(layer.clone(), now.monotonic);
-        self.durable.layer_mut(&layer).staged = Some(Staged { pushed, age_s });
+        let cut_short = again || self.cut_short;
+        self.durable.layer_mut(&layer).staged = Some(Staged { pushed, age_s, cut_short });
     }
 
     /// No customer is on a configuration that has not proved itself, unless it may change while a call goes on.
@@ -255,7 +263,8 @@ impl DesiredState {
         effects
     }
 
-    /// After a start: a trial that was planned to begin with it begins; any other was cut short, and is taken back.
+    /// After a start: a trial that was planned to begin with it begins; any other was cut short. Whether the power was
+    /// lost or the configuration stopped the daemon, nobody can tell: it is tried once more, and not a third time.
     pub(super) fn resume(&mut self, recovered: bool, now: Now) -> Vec<Effect> {
         let Some(trial) = self.durable.trial.clone() else { return Vec::new() };
         // The newest file is lost: how the trial ended may have been in it.
@@ -274,10 +283,12 @@ impl DesiredState {
             let probes = self.start_probes(true, now);
             return vec![persist, self.report(), probes];
         }
-        let message = match trial.start {
-            TrialStart::Started => "the daemon stopped again before it had proved itself",
-            _ => "the power was lost, or the daemon stopped, before it had proved itself",
-        };
-        self.record_roll_back(vec![PathError { path: String::new(), message: message.to_owned() }], now)
+        if trial.again {
+            let message = format!("{CUT_SHORT}, for the second time");
+            return self.record_roll_back(vec![PathError { path: String::new(), message }], now);
+        }
+        self.cut_short = true;
+        self.back_to_staged(now);
+        vec![self.persist(Intent::Receive, now), self.report()]
     }
 }

@@ -490,7 +490,13 @@ impl Kiosk {
 }
 
 fn presence(fleet: &Fleet, online: bool) -> Vec<u8> {
-    let presence = Presence { online, version: "simulated".into(), groups: fleet.groups.clone() };
+    let presence = Presence {
+        online,
+        version: "simulated".into(),
+        groups: fleet.groups.clone(),
+        certificate: None,
+        certificate_refused: None,
+    };
     serde_json::to_vec(&presence).unwrap_or_default()
 }
 
