@@ -27,7 +27,8 @@ use crate::janus::Socket;
 use crate::media::MediaError;
 use crate::media::camera::Camera;
 use crate::media::device::Device;
-use crate::media::link::{self, LastRate, LinkWatch};
+use crate::media::last_rate::LastRate;
+use crate::media::link::{self, LinkWatch};
 use crate::media::microphone;
 use crate::media::peer::Peer;
 use crate::media::playback::{Playback, PlaybackDevices};
@@ -135,7 +136,7 @@ impl Engine {
             devices: None,
             publisher: None,
             link: None,
-            last_rate: LastRate::default(),
+            last_rate: LastRate::of_this_kiosk(),
             receiver: None,
             closing: Vec::new(),
             figures: CallFigures::default(),
@@ -174,6 +175,9 @@ impl Engine {
                 self.ended.push(reply);
                 self.happened(Event::End("asked to end")).await;
                 self.answer_ended();
+            }
+            News::Configuration(reply) => {
+                let _ = reply.send(Box::new(self.config.clone()));
             }
             News::Reconfigured(config) => self.reconfigure(*config),
             News::Socket(number, event) => {
@@ -315,7 +319,7 @@ impl Engine {
         self.sockets += 1;
         // The session before has to be gone when the next one enters the room.
         let before = all_closed(mem::take(&mut self.closing), CLOSE);
-        self.socket = Some(Socket::open(self.config.janus.clone(), self.sockets, self.events.clone(), before));
+        self.socket = Some(Socket::open(self.config.clone(), self.sockets, self.events.clone(), before));
         None
     }
 

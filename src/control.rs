@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kiosk_proto::call::CallState;
 use kiosk_proto::config::Bus;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -10,11 +11,14 @@ use zbus::connection::Builder;
 use zbus::{Connection, DBusError, interface};
 
 use crate::call::View;
+use crate::doctor::service::SelfCheck;
 use crate::events::{Events, News};
 use crate::fleet::{FleetView, Handle};
 
-const NAME: &str = "org.branchkiosk.Kiosk1";
-const PATH: &str = "/org/branchkiosk/Kiosk1";
+/// The daemon on the bus, and its interface.
+pub const NAME: &str = "org.branchkiosk.Kiosk1";
+/// Its object.
+pub const PATH: &str = "/org/branchkiosk/Kiosk1";
 /// Ending a call takes at most about two seconds.
 const END: Duration = Duration::from_secs(5);
 
@@ -35,6 +39,7 @@ struct Control {
     events: Events,
     view: watch::Receiver<Arc<View>>,
     fleet: Fleet,
+    check: SelfCheck,
 }
 
 /// What D-Bus knows of the fleet's part.
@@ -60,6 +65,8 @@ impl Control {
         if let Some(fleet) = fleet {
             fleet.call_starts().await;
         }
+        // A customer comes first.
+        self.check.cancel().await;
         let (reply, answer) = oneshot::channel();
         self.events.send(News::Start(reply)).await;
         match answer.await {
@@ -103,6 +110,27 @@ impl Control {
         serde_json::to_string(&self.view().figures).unwrap_or_default()
     }
 
+    /// Begins the self-check of this kiosk, a minute at most; `SelfCheck` says how it goes. Refused during a call, and
+    /// ended by a call that starts.
+    async fn start_self_check(&self) -> Result<(), ControlError> {
+        if self.view().state != CallState::Idle {
+            return Err(ControlError::CallRunning("the self-check would disturb the call".to_owned()));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.events.send(News::Configuration(reply)).await;
+        let config = answer.await.map_err(|_| ControlError::Unavailable("the daemon is stopping".to_owned()))?;
+        let check = self.check.clone();
+        tokio::spawn(async move { check.run(&config).await });
+        Ok(())
+    }
+
+    /// The self-check as JSON: `state` is `never`, `running`, `done` (with `checks`, one finding each) or `failed` (with
+    /// `message`).
+    #[zbus(property)]
+    fn self_check(&self) -> String {
+        self.check.state().borrow().clone()
+    }
+
     /// How the kiosk stands to its fleet: `none`, `offline`, `online`, or `trial` while a pushed configuration proves
     /// itself.
     #[zbus(property)]
@@ -132,6 +160,7 @@ pub async fn serve(
     events: Events,
     view: watch::Receiver<Arc<View>>,
     fleet: Fleet,
+    check: SelfCheck,
 ) -> zbus::Result<Connection> {
     let builder = match bus {
         Bus::System => Builder::system(),
@@ -139,10 +168,11 @@ pub async fn serve(
         Bus::Address(address) => Builder::address(address.as_str()),
     };
     let shown = fleet.view.clone();
-    let control = Control { events, view: view.clone(), fleet };
+    let control = Control { events, view: view.clone(), fleet, check: check.clone() };
     let connection = builder.serve_at(PATH, control).name(NAME).build().await?;
     tokio::spawn(announce(connection.clone(), view));
     tokio::spawn(announce_fleet(connection.clone(), shown));
+    tokio::spawn(announce_check(connection.clone(), check.state()));
     Ok(connection)
 }
 
@@ -183,6 +213,15 @@ async fn announce_fleet(connection: Connection, mut view: watch::Receiver<FleetV
         }
         drop(object);
         shown = now;
+    }
+    Ok(())
+}
+
+/// The same for the self-check.
+async fn announce_check(connection: Connection, mut state: watch::Receiver<String>) -> zbus::Result<()> {
+    let control = connection.object_server().interface::<_, Control>(PATH).await?;
+    while state.changed().await.is_ok() {
+        control.get().await.self_check_changed(control.signal_emitter()).await?;
     }
     Ok(())
 }

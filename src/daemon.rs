@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::audit::Audit;
 use crate::call::Engine;
+use crate::doctor::service::SelfCheck;
 use crate::events::{Events, News};
 use crate::fleet::{self, FleetView, Handle, Order};
 use crate::host::journal::Verbosity;
@@ -70,15 +71,16 @@ async fn serve(path: &Path, site: Site, verbosity: Verbosity) -> anyhow::Result<
     let mut call = tokio::spawn(engine.run(inbox));
     let mut looks = tokio::spawn(audit.run(events.clone(), pulse.clone()));
     let (handle, handed) = watch::channel(None);
+    let check = SelfCheck::new();
     let control = control::Fleet { view: fleet_view, handle: handed };
-    let connection = control::serve(&bus, events.clone(), view.clone(), control)
+    let connection = control::serve(&bus, events.clone(), view.clone(), control, check.clone())
         .await
         .context("D-Bus can't be used: is it running, and is config/dbus/org.branchkiosk.Kiosk1.conf installed?")?;
     let (orders, mut ordered) = mpsc::channel(1);
     if let Some(boot) = boot {
         let (events, encoder) = (events.clone(), rehearsed.as_ref().map(|(_, encoder)| *encoder));
         let daemon =
-            fleet::Daemon { events, view, bus: connection.clone(), verbosity, encoder, orders: orders.clone() };
+            fleet::Daemon { events, view, bus: connection.clone(), verbosity, encoder, check, orders: orders.clone() };
         handle.send_replace(Some(boot.start(daemon).context("there is no thread for the fleet's part")?));
     }
     feed_watchdog(pulse);

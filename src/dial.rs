@@ -1,6 +1,11 @@
-//! The one way out: names by TCP, a TCP connection, TLS on it.
+//! The one way out: names by TCP, a TCP connection to the server or to the proxy that leads there, TLS on it.
 //!
 //! The C library's resolver is never used: it asks by UDP, and even for `/etc/hosts` it opens UDP sockets to sort addresses.
+
+mod media;
+mod proxy;
+mod relay;
+mod wire;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -16,24 +21,30 @@ use std::time::Duration;
 use hickory_resolver::config::{ConnectionConfig, ProtocolConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{TokioResolver, system_conf};
+use kiosk_proto::config::{Proxy, ProxyAddress, RelayUrl};
+use kiosk_proto::proxy::{Refusal, authority};
+use kiosk_proto::turn;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use tracing::debug;
 
+pub use media::{Learnt, Media, Route, media};
+pub use relay::Keeper;
+pub use wire::Wire;
+
 /// For the TCP handshake, from the first try on. Longer than most outages: a link that comes back is noticed meanwhile.
 const TCP_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a media connection: an ICE agent that waits longer has given up on it.
-const MEDIA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Another try is made this often. The kernel repeats an unanswered SYN after 1, 2 and 4 s, and a link that is back is then
 /// found seconds too late.
 const TRY_AGAIN: Duration = Duration::from_millis(400);
@@ -75,6 +86,8 @@ pub struct Server<'a> {
     pub identity: Option<(&'a Path, &'a Path)>,
     /// What was sent and not acknowledged for this long ends the connection (`TCP_USER_TIMEOUT`).
     pub user_timeout: Option<Duration>,
+    /// The proxy that leads to it; the name is then the proxy's to resolve.
+    pub proxy: Option<&'a Proxy>,
     /// For messages.
     pub keys: Keys,
 }
@@ -99,6 +112,8 @@ pub enum DialError {
         "no connection to {host} ({address}): {source}; is the server running, and is this port open in the firewall?"
     )]
     Connect {
+        /// The key that names the host.
+        setting: &'static str,
         /// The name.
         host: String,
         /// The address that was tried last.
@@ -116,6 +131,29 @@ pub enum DialError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// The proxy does not lead there.
+    #[error("the proxy {proxy} does not lead to {target}: {refusal}")]
+    Proxy {
+        /// Which proxy.
+        proxy: ProxyAddress,
+        /// Host and port that it was asked for.
+        target: String,
+        /// Why not, and what to do.
+        refusal: Refusal,
+    },
+    /// The relay does not lead there.
+    #[error("the relay {relay} does not lead to {server}: {refusal}")]
+    Relay {
+        /// Which relay.
+        relay: RelayUrl,
+        /// Where to.
+        server: SocketAddr,
+        /// Why not, and what to do.
+        refusal: turn::Refusal,
+    },
+    /// A file with a secret could not be read.
+    #[error("{0}")]
+    Secret(String),
     /// The trusted certificates could not be loaded.
     #[error("{}: {reason}; {setting} must hold the PEM certificates that signed the server's", path.display())]
     Trust {
@@ -137,10 +175,22 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// Of a media connection: whether it is about what stands between here and the server.
+    pub fn is_between(&self) -> bool {
+        match self {
+            Self::Connect { setting, .. } => *setting != media::SERVER.address,
+            // Media is dialled by address, without TLS: a name, a certificate, a secret are those of what stands between.
+            Self::Resolve { .. } | Self::Proxy { .. } | Self::Relay { .. } | Self::Secret(_) => true,
+            Self::Tls { .. } | Self::Trust { .. } | Self::Identity { .. } => true,
+        }
+    }
+
     /// Stable name of the fault.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } => "server-unreachable",
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Relay { .. } => "server-unreachable",
+            Self::Proxy { .. } => "proxy-refused",
+            Self::Secret(_) => "secret-unreadable",
             Self::Tls { .. } | Self::Trust { .. } | Self::Identity { .. } => "server-certificate",
         }
     }
@@ -151,18 +201,41 @@ impl DialError {
 /// # Errors
 /// Naming the host, the address that was tried and what to do.
 pub async fn connect(server: &Server<'_>) -> Result<Box<dyn Stream>, DialError> {
-    let host = server.host.to_owned();
+    let (stream, address) = match server.proxy {
+        None => dial(server.host, server.host, server.port, server.keys.address, server.user_timeout).await?,
+        Some(proxy) => tunnel(server, proxy).await?,
+    };
+    if server.tls { Ok(Box::new(encrypt(stream, server, address).await?)) } else { Ok(Box::new(stream)) }
+}
+
+/// Dials the addresses of a host, one after the other; `called` is its name in messages.
+async fn dial(
+    host: &str,
+    called: &str,
+    port: u16,
+    setting: &'static str,
+    user_timeout: Option<Duration>,
+) -> Result<(TcpStream, SocketAddr), DialError> {
     let mut last = None;
-    for ip in resolve(server).await? {
-        let address = SocketAddr::new(ip, server.port);
-        match tcp(address, server.user_timeout).await {
-            Ok(stream) if server.tls => return encrypt(stream, server, address).await,
-            Ok(stream) => return Ok(Box::new(stream)),
-            Err(source) => last = Some(DialError::Connect { host: host.clone(), address, source }),
+    for ip in addresses(host, setting).await? {
+        let address = SocketAddr::new(ip, port);
+        match tcp(address, user_timeout).await {
+            Ok(stream) => return Ok((stream, address)),
+            Err(source) => last = Some(DialError::Connect { setting, host: called.to_owned(), address, source }),
         }
     }
-    let setting = server.keys.address;
-    Err(last.unwrap_or_else(|| DialError::Resolve { setting, host, reason: "no records".to_owned() }))
+    Err(last.unwrap_or_else(|| no_records(host, setting)))
+}
+
+/// A connection to a server by way of the proxy; the address is the proxy's.
+async fn tunnel(server: &Server<'_>, proxy: &Proxy) -> Result<(TcpStream, SocketAddr), DialError> {
+    let credentials = proxy::credentials(proxy)?;
+    let (host, port) = (proxy.address.host(), proxy.address.port());
+    let called = format!("the proxy {host}");
+    let (mut stream, address) = dial(host, &called, port, proxy::PROXY.address, server.user_timeout).await?;
+    let target = authority(server.host, server.port);
+    proxy::ask(&mut stream, &proxy.address, &target, credentials.as_ref()).await?;
+    Ok((stream, address))
 }
 
 /// Dials until somebody answers: yes or no.
@@ -222,19 +295,26 @@ fn send_again_soon(socket: BorrowedFd<'_>) {
     }
 }
 
-/// The addresses of a name.
+/// The addresses of a server's name.
 ///
 /// # Errors
 /// When there is none.
 pub async fn resolve(server: &Server<'_>) -> Result<Vec<IpAddr>, DialError> {
-    let host = server.host;
+    addresses(server.host, server.keys.address).await
+}
+
+/// The addresses of a name that `setting` holds.
+async fn addresses(host: &str, setting: &'static str) -> Result<Vec<IpAddr>, DialError> {
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
     }
-    let setting = server.keys.address;
     let failed = |reason: String| DialError::Resolve { setting, host: host.to_owned(), reason };
     let found = resolver().map_err(failed)?.lookup_ip(host).await.map_err(|error| failed(error.to_string()))?;
     Ok(found.iter().collect())
+}
+
+fn no_records(host: &str, setting: &'static str) -> DialError {
+    DialError::Resolve { setting, host: host.to_owned(), reason: "no records".to_owned() }
 }
 
 /// A resolver that asks the system's name servers by TCP alone. Made for each look-up, so that a changed
@@ -252,12 +332,16 @@ fn resolver() -> Result<TokioResolver, String> {
     builder.build().map_err(|error| error.to_string())
 }
 
-async fn encrypt(stream: TcpStream, server: &Server<'_>, address: SocketAddr) -> Result<Box<dyn Stream>, DialError> {
+async fn encrypt(
+    stream: TcpStream,
+    server: &Server<'_>,
+    address: SocketAddr,
+) -> Result<TlsStream<TcpStream>, DialError> {
     let failed = |reason: String| DialError::Tls { host: server.host.to_owned(), address, reason };
     let name = ServerName::try_from(server.host.to_owned()).map_err(|error| failed(error.to_string()))?;
     let connector = TlsConnector::from(Arc::new(client_config(server)?));
     match timeout(TLS_TIMEOUT, connector.connect(name, stream)).await {
-        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(failed(format!("{error}; {}", tls_remedy(&error, server.keys)))),
         Err(_) => Err(failed(format!("no TLS answer in {} s; is this a TLS port?", TLS_TIMEOUT.as_secs()))),
     }
@@ -309,22 +393,4 @@ fn client_config(server: &Server<'_>) -> Result<ClientConfig, DialError> {
         .map_err(|error| unusable(certificate, error.to_string()))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, error.to_string()))?;
     builder.with_client_auth_cert(chain, private).map_err(|error| unusable(certificate, error.to_string()))
-}
-
-/// Connects to an address of the media server, from the local address `from` if it is of the same family.
-///
-/// # Errors
-/// Naming the address and what to do.
-pub async fn media(address: SocketAddr, from: Option<IpAddr>) -> Result<TcpStream, DialError> {
-    let connect = async {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        if let Some(from) = from.filter(|from| from.is_ipv4() == address.is_ipv4()) {
-            socket.bind(SocketAddr::new(from, 0))?;
-        }
-        socket.set_nodelay(true)?;
-        send_again_soon(socket.as_fd());
-        let connected = timeout(MEDIA_TIMEOUT, socket.connect(address)).await;
-        connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-    };
-    connect.await.map_err(|source| DialError::Connect { host: "the media server".to_owned(), address, source })
 }

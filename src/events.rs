@@ -24,6 +24,8 @@ pub enum News {
     End(oneshot::Sender<()>),
     /// SIGHUP: the configuration was read again.
     Reconfigured(Box<kiosk_proto::config::Config>),
+    /// D-Bus: what is the configuration?
+    Configuration(oneshot::Sender<Box<kiosk_proto::config::Config>>),
     /// From the WebSocket of this number.
     Socket(u64, Event),
     /// From peer connections, devices and the audit.

@@ -2,24 +2,34 @@
 
 use kiosk_harness::{
     Error, Result,
+    fleet::{self, Fleet, command},
     janus::{Janus, ROOM},
     kiosk::KioskConfig,
     scene,
+    wait::until,
     world::{Host, World, scenario},
 };
-use std::fs;
+use kiosk_proto::fleet::{Command, WhenBusy};
+use std::{fs, time::Duration};
+
+/// How long a self-check gets on a busy machine.
+const CHECK: Duration = Duration::from_secs(90);
 
 /// A finding's name, its outcome and what was seen.
 type Found = (String, String, String);
 
 /// Runs it on the kiosk's host. Its exit code, and the findings.
-fn doctor(world: &World, config: &KioskConfig) -> Result<(i32, Vec<Found>)> {
+fn doctor(world: &World, config: &KioskConfig, more: &[&str]) -> Result<(i32, Vec<Found>)> {
     let place = world.at(Host::Kiosk)?;
     let file = place.dir().join("doctor.toml");
     fs::write(&file, config.text()).map_err(Error::io("doctor.toml"))?;
     let mut command = place.product_command(env!("CARGO_BIN_EXE_kioskd"));
-    let output =
-        command.args(["doctor", "--json", "--config"]).arg(&file).output().map_err(Error::io("kioskd doctor"))?;
+    let output = command
+        .args(["doctor", "--json", "--config"])
+        .arg(&file)
+        .args(more)
+        .output()
+        .map_err(Error::io("kioskd doctor"))?;
     let report: serde_json::Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| Error::Other(format!("{error}: {}", String::from_utf8_lossy(&output.stderr))))?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
@@ -30,7 +40,7 @@ fn doctor(world: &World, config: &KioskConfig) -> Result<(i32, Vec<Found>)> {
 
 /// What failed, and nothing but that.
 fn failed(world: &World, config: &KioskConfig) -> Result<Vec<(String, String)>> {
-    let (code, findings) = doctor(world, config)?;
+    let (code, findings) = doctor(world, config, &["--no-call"])?;
     let failed: Vec<_> = findings.into_iter().filter(|(_, outcome, _)| outcome == "fail").collect();
     assert_eq!(code == 1, !failed.is_empty(), "{failed:?}");
     Ok(failed.into_iter().map(|(id, _, seen)| (id, seen)).collect())
@@ -54,18 +64,25 @@ fn a_site_that_is_right_passes_and_leaves_nothing_behind() {
     scenario(|world| {
         let janus = scene::janus(world)?;
         let config = scene::kiosk_config(&janus)?;
-        for _ in 0..2 {
-            let (_, findings) = doctor(world, &config)?;
+        let wanted =
+            ["network.signalling", "network.media-ports", "janus.ice-tcp", "janus.room", "ice.candidates", "ice.dial"];
+        let of_the_call = [
+            "call.picture",
+            "call.sound",
+            "proof.candidates",
+            "proof.sdp",
+            "proof.sockets",
+            "proof.capture",
+            "proof.pairs",
+        ];
+        for (more, wanted) in
+            [([].as_slice(), [wanted.as_slice(), &of_the_call].concat()), (&["--no-call"], wanted.to_vec())]
+        {
+            let (_, findings) = doctor(world, &config, more)?;
+            println!("{findings:#?}");
             let bad: Vec<_> = findings.iter().filter(|(_, outcome, _)| outcome == "fail").collect();
             assert!(bad.is_empty(), "{bad:?}");
-            for id in [
-                "network.signalling",
-                "network.media-ports",
-                "janus.ice-tcp",
-                "janus.room",
-                "ice.candidates",
-                "ice.dial",
-            ] {
+            for id in wanted {
                 assert!(
                     findings.iter().any(|(found, outcome, _)| found == id && outcome == "pass"),
                     "{id}: {findings:?}"
@@ -87,8 +104,22 @@ fn each_fault_of_a_site_is_named() {
         names(world, &config.clone().without("janus", "token_file"), "janus.token", "403")?;
         names(world, &config.clone().without("janus", "room_token_file"), "ice.negotiation", "433")?;
         names(world, &config.clone().with("janus", "media_ports", "50000-50099"), "ice.candidates", "50000-50099")?;
+        // Somebody who opens TLS on the way has an authority of their own.
+        let other = world.dir().join("another.pem").display().to_string();
+        let key = world.dir().join("another.key").display().to_string();
+        let make = ["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=Another authority", "-keyout", &key];
+        world.run(Host::Kiosk, "openssl", &[make.as_slice(), &["-out", &other]].concat())?;
+        let opened: Vec<String> =
+            failed(world, &config.clone().with("janus", "ca_file", other))?.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(opened, ["tls.server", "janus.websocket"]);
+        let alsa = config.clone().with("audio", "source", "alsa").with("audio", "sink", "alsa");
+        let deaf = alsa.with("audio", "source_device", "nobody").with("audio", "sink_device", "nobody");
+        let deaf: Vec<String> = failed(world, &deaf)?.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(deaf, ["device.speaker", "device.microphone"]);
+        names(world, &config.clone().with("camera", "source", "v4l2"), "device.camera", "")?;
+        names(world, &config.clone().with("video", "encoder", "x265enc"), "device.encoder", "x265enc")?;
         let (expired, _) = janus.kiosk_token_files_for(ROOM, "1s")?;
-        std::thread::sleep(std::time::Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(2));
         names(world, &config.clone().with("janus", "token_file", expired.display().to_string()), "janus.token", "403")?;
         janus.kiosk_token_files(ROOM)?;
 
@@ -111,5 +142,92 @@ fn each_fault_of_a_site_is_named() {
         names(world, &config, "network.signalling", "refused")?;
         world.cut(Host::Server)?;
         names(world, &config, "network.signalling", "")
+    });
+}
+
+#[test]
+fn a_line_that_is_too_thin_is_measured_and_a_smaller_picture_is_proposed() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let config = scene::kiosk_config(&janus)?;
+        let shape =
+            ["qdisc", "replace", "dev", "eth0", "root", "tbf", "rate", "600kbit", "burst", "8kb", "latency", "2000ms"];
+        world.run(Host::Kiosk, "tc", &shape)?;
+        let proposal = world.dir().join("proposal.json");
+        let (_, findings) = doctor(world, &config, &["--proposal", &proposal.display().to_string()])?;
+        let seen = |id: &str| findings.iter().find(|(found, ..)| found == id).cloned().unwrap_or_default();
+        assert!(seen("call.throughput").2.contains("the way up is full"), "{findings:#?}");
+        assert_eq!(seen("call.recommendation").1, "warn", "{findings:#?}");
+        // The firewall drops no UDP here, and none was sent.
+        assert_eq!(seen("proof.capture").1, "pass", "{findings:#?}");
+        let text = fs::read_to_string(&proposal).map_err(Error::io("the proposal"))?;
+        let layer: serde_json::Value = serde_json::from_str(&text).map_err(Error::json("the proposal"))?;
+        let bitrate = layer["video"]["bitrate_kbps"].as_u64().unwrap_or_default();
+        assert!((150..=420).contains(&bitrate) && layer["camera"]["frames_per_second"].as_u64() < Some(30), "{layer}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_customer_in_the_room_is_not_disturbed() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let config = scene::kiosk_config(&janus)?;
+        let mut kiosk = scene::kiosk(world, &config)?;
+        kiosk.start_call()?;
+        kiosk.wait_state("waiting", scene::SETUP)?;
+        let call = kiosk.call_id()?;
+        let config = config.with("control", "bus", kiosk.bus_address());
+        let (_, findings) = doctor(world, &config, &[])?;
+        let room = "kiosk/kiosk-1 is in the room";
+        for (id, why) in [("device.camera", "in a call"), ("ice.negotiation", room), ("call", room)] {
+            let (_, outcome, seen) = findings.iter().find(|(found, ..)| found == id).cloned().unwrap_or_default();
+            assert!(outcome == "skipped" && seen.contains(why), "{findings:#?}");
+        }
+        assert_eq!((kiosk.state()?, kiosk.call_id()?, kiosk.faults()?), ("waiting".to_owned(), call, Vec::new()));
+        Ok(())
+    });
+}
+
+#[test]
+fn the_screen_and_the_fleet_can_ask_and_a_customer_comes_first() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let config = scene::kiosk_config(&janus)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, config)?;
+        assert_eq!(fleet.kiosk.self_check()?["state"], "never");
+
+        // A call that starts ends it, and enters a room that is free again.
+        fleet.kiosk.start_self_check()?;
+        until(fleet::SOON, "a self-check that runs", || {
+            Ok((fleet.kiosk.self_check()?["state"] == "running").then_some(()))
+        })?;
+        assert!(fleet.kiosk.start_self_check().is_ok(), "a second one is refused without harm");
+        fleet.kiosk.start_call()?;
+        fleet.kiosk.wait_state("waiting", scene::SETUP)?;
+        let ended = fleet.kiosk.self_check()?;
+        assert!(ended["state"] == "failed" && ended["message"].to_string().contains("a call starts"), "{ended}");
+        assert!(fleet.kiosk.start_self_check().is_err(), "not in a call");
+        let mut refuse = command(Command::SelfCheck {});
+        refuse.when_busy = WhenBusy::Refuse;
+        assert_eq!(fleet.run(&refuse)?["outcome"], "refused");
+        fleet.kiosk.end_call()?;
+
+        let ask = command(Command::SelfCheck {});
+        fleet.send(&ask)?;
+        let answer = until(CHECK, "the self-check's result", || {
+            let mut said = fleet.said("response/test").into_iter();
+            Ok(said.find(|answer| answer["id"] == ask.id.as_str() && answer["outcome"] != "waiting"))
+        })?;
+        let found = |id: &str| {
+            let all = answer["result"]["checks"].as_array().into_iter().flatten();
+            all.filter(|check| check["id"] == id).map(|check| check["outcome"].to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(answer["outcome"], "done", "{answer}");
+        for id in ["network.broker", "tls.broker", "tls.own", "call.picture", "proof.sockets", "proof.pairs"] {
+            assert_eq!(found(id), ["\"pass\""], "{id}: {answer:#}");
+        }
+        assert_eq!(fleet.kiosk.self_check()?["state"], "done");
+        Ok(())
     });
 }

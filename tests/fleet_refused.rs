@@ -141,8 +141,6 @@ fn commands_that_do_not_count_are_answered_with_the_reason() {
         assert_eq!(refuse(&mut fleet, &sign(&same)?, "another command has this id")?, "refused");
         let layer = envelope(PayloadType::Desired, &desired(1, json!({})), &[&fleet.signer])?;
         assert_eq!(refuse(&mut fleet, &layer, "belongs on this topic")?, "refused");
-        let check = command(Command::SelfCheck {});
-        assert_eq!(refuse(&mut fleet, &sign(&check)?, "has no self-check")?, "refused");
         // An answer goes only where the kiosk's own answers go.
         let more = ["-D", "PUBLISH", "response-topic", "bk/v1/device/kiosk-2/response"];
         let bytes = sign(&command(Command::Ping {}))?;

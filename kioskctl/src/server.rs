@@ -1,8 +1,12 @@
 //! `kioskctl server`: reads the files of a site, writes what `site` and `token` make of them.
 
 use crate::files::{FileError, check_pem, read, read_secret, write};
-use crate::site::{BrokerSite, BrokerSiteError, Material, RenderError, Site, SiteError, check_secret, render};
+use crate::site::{
+    BrokerSite, BrokerSiteError, Material, RelaySite, RelaySiteError, RenderError, Site, SiteError, check_secret,
+    render,
+};
 use crate::token::{Grant, GrantError, Kind, parse_duration};
+use kiosk_proto::secret::Secret;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,10 +18,10 @@ pub enum ServerCommand {
         /// Which server.
         #[arg(long, value_enum, default_value_t = Server::Janus)]
         server: Server,
-        /// The site file; config/janus/site.example.toml and config/mosquitto/site.example.toml show every key.
+        /// The site file; site.example.toml in config/janus, config/mosquitto and config/coturn shows every key.
         #[arg(long)]
         site: PathBuf,
-        /// The server's configuration folder, /etc/janus or /etc/mosquitto on Debian. It must exist.
+        /// The server's configuration folder, /etc/janus, /etc/mosquitto or, for coturn, /etc on Debian. It must exist.
         #[arg(long)]
         out: PathBuf,
     },
@@ -54,6 +58,8 @@ pub enum Server {
     Janus,
     /// The broker of the fleet.
     Mosquitto,
+    /// The relay for branches that reach one port only.
+    Coturn,
 }
 
 /// Why a command of `kioskctl server` did nothing.
@@ -67,6 +73,8 @@ pub enum ServerError {
     Site { path: PathBuf, source: SiteError },
     #[error("{}: {source}", path.display())]
     BrokerSite { path: PathBuf, source: BrokerSiteError },
+    #[error("{}: {source}", path.display())]
+    RelaySite { path: PathBuf, source: RelaySiteError },
     #[error(transparent)]
     Render(#[from] RenderError),
     #[error(transparent)]
@@ -79,6 +87,7 @@ pub fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
     match command {
         ServerCommand::Render { server: Server::Janus, site, out } => render_janus(&site, &out)?,
         ServerCommand::Render { server: Server::Mosquitto, site, out } => render_mosquitto(&site, &out)?,
+        ServerCommand::Render { server: Server::Coturn, site, out } => render_coturn(&site, &out)?,
         ServerCommand::Token { secret_file, kind, room, valid_for, json, out } => {
             let grant = Grant::new(kind, room, valid_for).map_err(ServerError::from)?;
             sign(&secret_file, &grant, json, out.as_deref())?;
@@ -125,6 +134,22 @@ fn render_mosquitto(path: &Path, out: &Path) -> Result<(), ServerError> {
         write(&file, &content, 0o644)?;
         outln!("{}", file.display());
     }
+    Ok(())
+}
+
+fn render_coturn(path: &Path, out: &Path) -> Result<(), ServerError> {
+    let failed = |source| ServerError::RelaySite { path: path.to_owned(), source };
+    let site = RelaySite::parse(&read(path)?).map_err(failed)?;
+    let [certificate, key] = site.tls_files();
+    check_pem(certificate, "CERTIFICATE", "certificate")?;
+    check_pem(key, "PRIVATE KEY", "private key")?;
+    let (name, content) = site.render(&Secret::new(read_secret(site.secret_file())?)).map_err(failed)?;
+    if !out.is_dir() {
+        return Err(ServerError::NoFolder(out.to_owned()));
+    }
+    let file = out.join(name);
+    write(&file, &content, 0o640)?;
+    outln!("{}", file.display());
     Ok(())
 }
 

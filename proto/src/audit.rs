@@ -54,8 +54,9 @@ pub struct GateSockets {
     listeners: BTreeSet<SocketAddr>,
     /// The gate's end of the ICE agent's connections: local and remote address.
     accepted: BTreeSet<(SocketAddr, SocketAddr)>,
-    /// Connections to the server, under way or made, by where they lead.
-    dialled: BTreeMap<SocketAddr, usize>,
+    /// Connections to the server, under way or made: where the socket leads, and the server that is reached by it. The two
+    /// differ where a proxy stands between.
+    dialled: BTreeMap<(SocketAddr, SocketAddr), usize>,
 }
 
 impl GateSockets {
@@ -79,14 +80,14 @@ impl GateSockets {
         self.accepted.remove(&(local, remote));
     }
 
-    /// The gate dials the server.
-    pub fn add_dialled(&mut self, remote: SocketAddr) {
-        *self.dialled.entry(remote).or_default() += 1;
+    /// The gate dials the server: itself, or `hop`, from where the rest of the way is asked for.
+    pub fn add_dialled(&mut self, hop: SocketAddr, server: SocketAddr) {
+        *self.dialled.entry((hop, server)).or_default() += 1;
     }
 
     /// That connection is closed.
-    pub fn remove_dialled(&mut self, remote: SocketAddr) {
-        if let Some(count) = self.dialled.get_mut(&remote) {
+    pub fn remove_dialled(&mut self, hop: SocketAddr, server: SocketAddr) {
+        if let Some(count) = self.dialled.get_mut(&(hop, server)) {
             *count = count.saturating_sub(1);
         }
         self.dialled.retain(|_, count| *count > 0);
@@ -96,8 +97,8 @@ impl GateSockets {
     /// before.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
-        for (address, count) in other.dialled {
-            let known = self.dialled.entry(address).or_default();
+        for (way, count) in other.dialled {
+            let known = self.dialled.entry(way).or_default();
             *known = count.max(*known);
         }
         self.listeners.extend(other.listeners);
@@ -122,7 +123,14 @@ pub enum Violation {
     /// A socket leads to a media port, and it is not the gate's.
     BesideGate(Socket),
     /// The gate leads to a port that the bank did not open.
-    GateOutsideRange(SocketAddr, PortRange),
+    GateOutsideRange {
+        /// Where its socket leads.
+        hop: SocketAddr,
+        /// What is behind it.
+        server: SocketAddr,
+        /// What is open.
+        range: PortRange,
+    },
 }
 
 impl fmt::Display for Violation {
@@ -160,8 +168,9 @@ impl fmt::Display for Violation {
                 socket.fd,
                 address(socket.remote)
             ),
-            Self::GateOutsideRange(remote, range) => {
-                write!(out, "the media gate leads to {remote}, outside janus.media_ports {range}")
+            Self::GateOutsideRange { hop, server, range } => {
+                let by = if hop == server { String::new() } else { format!(" by way of {hop}") };
+                write!(out, "the media gate leads to {server}{by}, outside janus.media_ports {range}")
             }
         }
     }
@@ -177,7 +186,10 @@ pub fn judge(
 ) -> Vec<Violation> {
     let mut violations = Vec::new();
     let listens = |port| sockets.iter().any(|s| s.listening && s.local.is_some_and(|local| local.port() == port));
-    let mut dialled = gates.dialled.clone();
+    let mut dialled = BTreeMap::<SocketAddr, usize>::new();
+    for ((hop, _), count) in &gates.dialled {
+        *dialled.entry(*hop).or_default() += count;
+    }
     for socket in sockets {
         if socket.protocol != Protocol::Tcp {
             violations.push(Violation::NotTcp(socket.clone()));
@@ -196,8 +208,13 @@ pub fn judge(
             violations.push(Violation::BesideGate(socket.clone()));
         }
     }
-    let outside = gates.dialled.keys().filter(|remote| !media_ports.contains(remote.port()));
-    violations.extend(outside.map(|remote| Violation::GateOutsideRange(*remote, media_ports)));
+    let outside = gates.dialled.keys().filter(|(_, server)| !media_ports.contains(server.port()));
+    let violation = |(hop, server): &(SocketAddr, SocketAddr)| Violation::GateOutsideRange {
+        hop: *hop,
+        server: *server,
+        range: media_ports,
+    };
+    violations.extend(outside.map(violation));
     for pair in pairs {
         if pair.local_transport != "tcp" || pair.remote_transport != "tcp" {
             violations.push(Violation::PairNotTcp(pair.clone()));
@@ -273,7 +290,7 @@ mod tests {
     fn gate() -> GateSockets {
         let mut gate = GateSockets::default();
         gate.add_listener(address("127.0.0.1:50000"));
-        gate.add_dialled(address("192.0.2.1:40003"));
+        gate.add_dialled(address("192.0.2.1:40003"), address("192.0.2.1:40003"));
         gate
     }
 
@@ -353,7 +370,7 @@ mod tests {
             "the publish connection runs to 192.0.2.1:40003, beside the media gate"
         );
         let mut gates = gate();
-        gates.add_dialled(address("198.51.100.1:443"));
+        gates.add_dialled(address("198.51.100.1:443"), address("198.51.100.1:443"));
         assert_eq!(
             evidence(&call(), &gates, &[]),
             "the media gate leads to 198.51.100.1:443, outside janus.media_ports 40000-40099"
@@ -361,12 +378,29 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_proxy_stands_a_media_port_of_the_server() {
+        let proxy = address("198.51.100.9:3128");
+        let mut gates = gate();
+        gates.add_dialled(proxy, address("192.0.2.1:40004"));
+        let mut sockets = call();
+        sockets.push(socket(Protocol::Tcp, "192.0.2.4:51003", Some("198.51.100.9:3128"), false));
+        assert_eq!(evidence(&sockets, &gates, &[]), "");
+        gates.remove_dialled(proxy, address("192.0.2.1:40004"));
+        assert_eq!(gates, gate());
+        gates.add_dialled(proxy, address("192.0.2.1:443"));
+        assert_eq!(
+            evidence(&sockets, &gates, &[]),
+            "the media gate leads to 192.0.2.1:443 by way of 198.51.100.9:3128, outside janus.media_ports 40000-40099"
+        );
+    }
+
+    #[test]
     fn a_socket_that_came_or_went_during_the_look_is_known() {
         let (mut before, mut after) = (gate(), GateSockets::default());
         after.add_listener(address("127.0.0.1:50001"));
-        after.add_dialled(address("192.0.2.1:40003"));
-        after.add_dialled(address("192.0.2.1:40003"));
-        before.add_dialled(address("192.0.2.1:40004"));
+        after.add_dialled(address("192.0.2.1:40003"), address("192.0.2.1:40003"));
+        after.add_dialled(address("192.0.2.1:40003"), address("192.0.2.1:40003"));
+        before.add_dialled(address("192.0.2.1:40004"), address("192.0.2.1:40004"));
         let known = before.or(after);
         let mut sockets = call();
         for port in [40003, 40004] {
@@ -374,7 +408,7 @@ mod tests {
         }
         assert_eq!(evidence(&sockets, &known, &[]), "");
         let mut gone = gate();
-        gone.remove_dialled(address("192.0.2.1:40003"));
+        gone.remove_dialled(address("192.0.2.1:40003"), address("192.0.2.1:40003"));
         gone.remove_listener(address("127.0.0.1:50000"));
         assert_eq!(gone, GateSockets::default());
     }

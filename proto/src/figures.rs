@@ -119,6 +119,9 @@ pub struct PairFigures {
     pub local: EndpointFigures,
     /// The server's end.
     pub remote: EndpointFigures,
+    /// What stands between: `proxy`, and its address. Absent when the server itself was dialled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
 }
 
 /// One end of a candidate pair.

@@ -26,6 +26,15 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// User name and password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub password: Secret,
+}
+
 #[cfg(test)]
 mod tests {
     use super::Secret;

@@ -9,14 +9,36 @@ use kiosk_proto::check::{Finding, Text};
 use kiosk_proto::config::{CameraSource, Config};
 use nix::sys::statvfs::statvfs;
 
+use super::{sound, tls};
 use crate::media::{encoder, v4l2};
 
 /// Where journal and state lie.
 const STATE: &str = "/var";
 
-/// Everything that needs no server. It opens the camera, so it must not run in a call.
-pub fn check(config: &Config) -> Vec<Finding> {
-    vec![clock(), firewall(), camera(config), chosen_encoder(config), disk(), memory(), temperature()]
+/// Everything that needs no server. Camera, microphone and loudspeaker are opened, unless a customer has them.
+pub fn check(config: &Config, in_a_call: bool) -> Vec<Finding> {
+    let mut findings = vec![clock(), firewall(), sysctls(), watchdog(), chosen_encoder(config)];
+    if in_a_call {
+        let title = Text::new("camera, microphone, loudspeaker", "카메라, 마이크, 스피커");
+        let why = Text::new("a customer is in a call", "고객이 통화 중");
+        findings.push(Finding::skipped("device.camera", title, why));
+    } else {
+        findings.push(camera(config));
+        findings.extend(sound::check(&config.audio));
+    }
+    findings.extend([disk(), memory(), temperature()]);
+    findings.extend(config.fleet.iter().map(|fleet| tls::own(&fleet.cert_file)));
+    findings
+}
+
+fn sysctls() -> Finding {
+    machine::sysctls(|key| fs::read_to_string(format!("/proc/sys/{}", key.replace('.', "/"))).ok())
+}
+
+fn watchdog() -> Finding {
+    let all = fs::read_dir("/sys/class/watchdog").into_iter().flatten().flatten();
+    let states: Vec<String> = all.filter_map(|one| fs::read_to_string(one.path().join("state")).ok()).collect();
+    machine::watchdog(&states)
 }
 
 fn clock() -> Finding {

@@ -1,31 +1,29 @@
-//! Asks Janus about itself and the room, and negotiates a trial publication, up to the candidates.
+//! Asks Janus about itself and the room, negotiates a trial publication up to the candidates, and makes the trial call.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use kiosk_proto::call::Fault;
 use kiosk_proto::check::reach::Reach;
-use kiosk_proto::check::{Finding, Text, exit_code, server};
+use kiosk_proto::check::trial::Recommended;
+use kiosk_proto::check::{Finding, Outcome, Text, exit_code, proof, server, trial as judge};
 use kiosk_proto::config::Config;
 use kiosk_proto::ice::TcpOnlyPolicy;
-use kiosk_proto::janus::VIDEOROOM;
-use kiosk_proto::secret::Secret;
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio::sync::watch;
+use tokio::time::sleep;
 
-use super::reach;
+use super::client::Client;
+use super::reach::{self, Way};
+use super::trial::{self, Keys, Shown, Stop};
 use crate::config::secret;
-use crate::dial::Stream;
 use crate::janus;
 
-/// For one answer.
-const ANSWER: Duration = Duration::from_secs(5);
-/// Before a negotiation is tried again, and how often.
-const AGAIN: Duration = Duration::from_millis(500);
-const TRIES: u32 = 8;
+/// Before a negotiation is tried again.
+pub const AGAIN: Duration = Duration::from_millis(500);
+/// How often it is tried.
+pub const TRIES: u32 = 8;
+/// Janus 1.1.2 now and then can't open its ports, and can some seconds later: a kiosk tries again, too.
+pub const NO_PORTS: &str = "error 490";
 
 /// An offer as a kiosk makes it; nothing is ever sent on it. Janus answers with its candidates.
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
@@ -34,73 +32,24 @@ const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:
     a=fingerprint:sha-1 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33\r\na=rtpmap:96 H264/90000\r\n\
     a=fmtp:96 profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1\r\na=rtcp-fb:96 nack pli\r\n";
 
-struct Client {
-    socket: WebSocketStream<Box<dyn Stream>>,
-    token: Option<Secret>,
-    session: u64,
-    handle: u64,
-    number: u64,
+/// What is to be asked of Janus, beside whether it is there.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Make the trial call.
+    pub call: bool,
+    /// Tells that the self-check is to end.
+    pub stop: watch::Receiver<bool>,
+    /// Told what takes its time.
+    pub progress: fn(&Text),
 }
 
-impl Client {
-    /// Sends a request and waits for what Janus has to say to it, after its `ack`.
-    async fn ask(&mut self, mut request: Value) -> Result<Value, String> {
-        self.number += 1;
-        let transaction = format!("doctor-{}", self.number);
-        request["transaction"] = json!(transaction);
-        if let Some(token) = &self.token {
-            request["token"] = json!(token.expose());
-        }
-        if self.session != 0 {
-            request["session_id"] = json!(self.session);
-        }
-        if self.handle != 0 {
-            request["handle_id"] = json!(self.handle);
-        }
-        self.socket.send(Frame::text(request.to_string())).await.map_err(|error| error.to_string())?;
-        let answer = async {
-            while let Some(frame) = self.socket.next().await {
-                let Frame::Text(text) = frame.map_err(|error| error.to_string())? else { continue };
-                let answer: Value = serde_json::from_str(text.as_str()).map_err(|error| error.to_string())?;
-                if answer["transaction"] == transaction.as_str() && answer["janus"] != "ack" {
-                    return Ok(answer);
-                }
-            }
-            Err("the server closed the connection".to_owned())
-        };
-        let answer = timeout(ANSWER, answer).await.map_err(|_| format!("no answer in {} s", ANSWER.as_secs()))??;
-        let error = [("/error/reason", false), ("/plugindata/data/error", true)]
-            .iter()
-            .find_map(|(path, plugin)| Some((answer.pointer(path)?.as_str()?.to_owned(), *plugin)));
-        let Some((reason, plugin)) = error else { return Ok(answer) };
-        let code = answer.pointer(if plugin { "/plugindata/data/error_code" } else { "/error/code" });
-        let code = code.and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()).unwrap_or_default();
-        Err(kiosk_proto::janus::JanusError { code, reason, plugin }.to_string())
-    }
-
-    async fn attach(&mut self) -> Result<(), String> {
-        let id = |answer: &Value| answer.pointer("/data/id").and_then(Value::as_u64).unwrap_or_default();
-        self.handle = 0;
-        if self.session == 0 {
-            self.session = id(&self.ask(json!({"janus": "create"})).await?);
-        }
-        self.handle = id(&self.ask(json!({"janus": "attach", "plugin": VIDEOROOM})).await?);
-        Ok(())
-    }
-
-    async fn plugin(&mut self, body: Value) -> Result<Value, String> {
-        let answer = self.ask(json!({"janus": "message", "body": body})).await?;
-        Ok(answer.pointer("/plugindata/data").cloned().unwrap_or_default())
-    }
-}
-
-/// Everything that is asked of Janus.
-pub async fn check(config: &Config, server: IpAddr) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Err(finding) = ask_all(config, server, &mut findings).await {
+/// Everything that is asked of Janus, and what follows from the trial call for this site.
+pub async fn check(config: &Config, way: Way, wanted: &Wanted) -> (Vec<Finding>, Option<Recommended>) {
+    let (mut findings, mut recommended) = (Vec::new(), None);
+    if let Err(finding) = ask_all(config, way, wanted, &mut findings, &mut recommended).await {
         findings.push(*finding);
     }
-    findings
+    (findings, recommended)
 }
 
 fn refused(id: &'static str, title: Text) -> impl FnOnce(String) -> Box<Finding> {
@@ -114,9 +63,15 @@ fn refused(id: &'static str, title: Text) -> impl FnOnce(String) -> Box<Finding>
     }
 }
 
-async fn ask_all(config: &Config, server: IpAddr, findings: &mut Vec<Finding>) -> Result<(), Box<Finding>> {
+async fn ask_all(
+    config: &Config,
+    way: Way,
+    wanted: &Wanted,
+    findings: &mut Vec<Finding>,
+    recommended: &mut Option<Recommended>,
+) -> Result<(), Box<Finding>> {
     let title = || Text::new("secure WebSocket to Janus", "Janus 보안 웹소켓");
-    let socket = janus::handshake(&config.janus).await.map_err(|Fault { code, message }| {
+    let socket = janus::handshake(config).await.map_err(|Fault { code, message }| {
         let remedy = Text::new(
             "Compare janus.url and janus.ca_file with the server's certificate; a certificate by an unknown authority can also be a box that opens TLS on the way",
             "janus.url과 janus.ca_file을 서버 인증서와 비교하십시오. 알 수 없는 기관의 인증서라면 중간의 TLS 검사 장비일 수 있습니다",
@@ -127,30 +82,38 @@ async fn ask_all(config: &Config, server: IpAddr, findings: &mut Vec<Finding>) -
     let files = &config.janus;
     let read = |key, file| secret(key, file).map_err(|error| secret_missing(error.to_string()));
     let token = read("janus.token_file", files.token_file.as_ref())?;
-    let room_token = read("janus.room_token_file", files.room_token_file.as_ref())?;
-    let pin = read("janus.pin_file", files.pin_file.as_ref())?;
-    let mut client = Client { socket, token, session: 0, handle: 0, number: 0 };
+    let keys = Keys {
+        token: read("janus.room_token_file", files.room_token_file.as_ref())?,
+        pin: read("janus.pin_file", files.pin_file.as_ref())?,
+    };
+    let mut client = Client::new(socket, token);
 
-    let outcome = trial(config, server, &mut client, room_token, pin, findings).await;
-    // What was made for the trial goes with the session; should this not arrive, Janus drops it within 60 s.
-    client.handle = 0;
-    let _ = client.ask(json!({"janus": "destroy"})).await;
+    let outcome = negotiate(config, way, &mut client, &keys, findings).await;
+    let outcome = match outcome {
+        Ok(reached) => {
+            *recommended = call(config, &mut client, &keys, reached, wanted, findings).await;
+            Ok(())
+        }
+        Err(finding) => Err(finding),
+    };
+    // What was made for the trial goes with the session.
+    client.destroy().await;
     outcome
 }
 
-async fn trial(
+/// Asks what Janus and the room are, and for candidates. Why there should be no trial call after that, if so.
+async fn negotiate(
     config: &Config,
-    server: IpAddr,
+    way: Way,
     client: &mut Client,
-    room_token: Option<Secret>,
-    pin: Option<Secret>,
+    keys: &Keys,
     findings: &mut Vec<Finding>,
-) -> Result<(), Box<Finding>> {
+) -> Result<Result<(), Text>, Box<Finding>> {
     let info = client.ask(json!({"janus": "info"})).await;
     let info = info.map_err(refused("janus.version", Text::new("Janus answers", "Janus 응답")))?;
     findings.extend(server::info(&info));
     let title = || Text::new("the token is accepted", "토큰 확인");
-    client.attach().await.map_err(refused("janus.token", title()))?;
+    let handle = client.attach().await.map_err(refused("janus.token", title()))?;
     findings.push(Finding::pass("janus.token", title(), Text::new("accepted", "승인됨")));
     let room = config.janus.room;
     let list = client.plugin(json!({"request": "list"})).await;
@@ -159,39 +122,107 @@ async fn trial(
     let usable = exit_code(&judged) == 0;
     findings.extend(judged);
     if !usable {
-        return Ok(());
+        return Ok(Err(Text::new("the room can't be used", "상담방을 사용할 수 없음")));
     }
 
     let title = || Text::new("a trial negotiation", "시험 협상");
+    let others = trial::others(client, handle, room).await.map_err(refused("ice.negotiation", title()))?;
+    if let Some(other) = others.first() {
+        let why = in_the_room(&other.display);
+        findings.push(Finding::skipped("ice.negotiation", title(), why.clone()));
+        return Ok(Err(why));
+    }
     let mut join = json!({
         "request": "joinandconfigure", "ptype": "publisher", "room": room, "display": format!("doctor/{}", config.kiosk.id)
     });
-    for (key, secret) in [("token", &room_token), ("pin", &pin)] {
+    for (key, secret) in [("token", &keys.token), ("pin", &keys.pin)] {
         if let Some(secret) = secret {
             join[key] = json!(secret.expose());
         }
     }
     let request = json!({"janus": "message", "body": join, "jsep": {"type": "offer", "sdp": OFFER}});
     let mut answer = client.ask(request.clone()).await;
-    // Janus 1.1.2 now and then can't open its ports (error 490) and can some seconds later: a kiosk tries again, too.
     for _ in 0..TRIES {
-        if !answer.as_ref().is_err_and(|reason| reason.contains("error 490")) {
+        if !answer.as_ref().is_err_and(|reason| reason.contains(NO_PORTS)) {
             break;
         }
         sleep(AGAIN).await;
-        client.attach().await.map_err(refused("janus.token", Text::new("the token is accepted", "토큰 확인")))?;
+        let again = refused("janus.token", Text::new("the token is accepted", "토큰 확인"));
+        client.attach().await.map_err(again)?;
         answer = client.ask(request.clone()).await;
     }
     let answer = answer.map_err(refused("ice.negotiation", title()))?;
     let sdp = answer.pointer("/jsep/sdp").and_then(Value::as_str).unwrap_or_default();
-    let offered = server::candidates(sdp, &TcpOnlyPolicy { media_ports: config.janus.media_ports }, server);
+    let at = match way {
+        Way::Direct(address) => Some(address),
+        Way::Proxy => None,
+    };
+    let offered = server::candidates(sdp, &TcpOnlyPolicy { media_ports: config.janus.media_ports }, at);
     findings.extend(offered.findings);
-    if let Some(address) = offered.dial.first() {
+    let mut reached = Err(Text::new("there is no media connection", "미디어 연결 없음"));
+    if let (Some(address), Way::Proxy) = (offered.dial.first(), way) {
         let title = Text::new(format!("media connection to {address}"), format!("미디어 연결 {address}"));
-        let reached: Reach = reach::attempt(*address).await;
-        findings.push(kiosk_proto::check::reach::port("ice.dial", title, &reached));
+        let why = Text::new("by the proxy: the trial call shows it", "프록시 경유: 시험 통화에서 확인");
+        findings.push(Finding::skipped("ice.dial", title, why));
+        reached = Ok(());
+    } else if let Some(address) = offered.dial.first() {
+        let title = Text::new(format!("media connection to {address}"), format!("미디어 연결 {address}"));
+        let dialled: Reach = reach::attempt(*address).await;
+        let judged = kiosk_proto::check::reach::port("ice.dial", title, &dialled);
+        if judged.outcome == Outcome::Pass {
+            reached = Ok(());
+        }
+        findings.push(judged);
     }
-    Ok(())
+    let _ = client.detach().await;
+    Ok(reached)
+}
+
+fn in_the_room(who: &str) -> Text {
+    Text::new(
+        format!("{who} is in the room: nobody is disturbed; run it again when the call is over"),
+        format!("{who} 님이 상담방에 있어 방해하지 않습니다. 통화가 끝난 뒤 다시 실행하십시오"),
+    )
+}
+
+/// The trial call, and the proofs.
+async fn call(
+    config: &Config,
+    client: &mut Client,
+    keys: &Keys,
+    reached: Result<(), Text>,
+    wanted: &Wanted,
+    findings: &mut Vec<Finding>,
+) -> Option<Recommended> {
+    let title = || Text::new("trial call", "시험 통화");
+    let skipped = |why| Finding::skipped("call", title(), why);
+    if let Err(why) = reached {
+        findings.push(skipped(why));
+        return None;
+    }
+    if !wanted.call {
+        findings.push(skipped(Text::new("not wanted (--no-call)", "요청하지 않음(--no-call)")));
+        return None;
+    }
+    (wanted.progress)(&Text::new("trial call, about 20 s", "시험 통화, 약 20초"));
+    let mut shown = Shown::default();
+    let outcome = trial::call(config, client, keys, wanted.stop.clone(), &mut shown).await;
+    findings.extend(shown.steady.iter().flat_map(judge::steady));
+    findings.extend(shown.capacity.iter().flat_map(|capacity| judge::capacity(config, capacity)));
+    match outcome {
+        Ok(()) => {}
+        Err(Stop::Failed(reason)) => findings.push(*refused("call", title())(reason)),
+        Err(Stop::Disturbs(who)) => findings.push(skipped(in_the_room(&who))),
+        Err(Stop::Asked) => findings.push(skipped(Text::new("the self-check was ended", "점검이 중단됨"))),
+    }
+    let range = config.janus.media_ports;
+    let proxy = config.proxy.as_ref().map(|proxy| proxy.address.port());
+    findings.push(proof::candidates(&shown.signalled));
+    findings.push(proof::descriptions(&shown.signalled));
+    findings.push(proof::sockets(&shown.sockets, range));
+    findings.extend(shown.wire.iter().map(|wire| proof::wire(wire, &shown.servers, range, proxy)));
+    findings.push(proof::pairs(&shown.pairs));
+    shown.capacity.map(|capacity| Recommended::new(config, &capacity))
 }
 
 fn secret_missing(reason: String) -> Box<Finding> {

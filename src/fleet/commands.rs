@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kiosk_proto::config::Proxy;
 use kiosk_proto::fleet::ledger::LedgerInput;
 use kiosk_proto::fleet::{CommandId, Digest, LogLevel, Outcome, Upload};
 use rumqttc::mqttbytes::v5::PublishProperties;
@@ -35,11 +36,6 @@ pub(super) fn finished(id: CommandId, result: Result<Value, String>) -> LedgerIn
     LedgerInput::Finished { id, outcome, message, result }
 }
 
-/// A command that this version does not carry out.
-pub(super) fn refused(id: CommandId, message: &str) -> LedgerInput {
-    LedgerInput::Finished { id, outcome: Outcome::Refused, message: message.to_owned(), result: Value::Null }
-}
-
 /// Ends the call.
 pub(super) async fn end_call(events: Events) -> Result<Value, String> {
     let (reply, ended) = oneshot::channel();
@@ -62,6 +58,8 @@ pub(super) struct Destination {
     pub upload: Upload,
     /// Who may have signed the certificate of an HTTPS address.
     pub ca_file: Option<PathBuf>,
+    /// The proxy that leads there.
+    pub proxy: Option<Proxy>,
     /// The broker, and the topic for parts.
     pub broker: Option<(Session, String)>,
 }
@@ -84,7 +82,7 @@ pub(super) async fn diagnostics(
         tokio::task::spawn_blocking(move || facts.compressed(limit)).await.map_err(|error| error.to_string())??;
     let described = json!({ "bytes": file.len(), "sha256": Digest::of(&file) });
     match (&to.upload, to.broker) {
-        (Upload::Https { url }, _) => upload::put(url, to.ca_file.as_deref(), &file).await?,
+        (Upload::Https { url }, _) => upload::put(url, to.ca_file.as_deref(), to.proxy.as_ref(), &file).await?,
         (Upload::Mqtt { .. }, Some((session, topic))) => send(&session, &topic, &file).await?,
         (Upload::Mqtt { .. }, None) => return Err("there is no connection to the broker".to_owned()),
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use kiosk_proto::backoff::Backoff;
+use kiosk_proto::config::Proxy;
 use kiosk_proto::fleet::MAX_PACKET_BYTES;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{ConnAck, LastWill, Packet, Publish, PublishProperties, SubscribeReasonCode};
@@ -59,6 +60,8 @@ pub struct LinkSettings {
     pub port: u16,
     /// Who may have signed its certificate.
     pub ca_file: Option<PathBuf>,
+    /// The proxy that leads to it.
+    pub proxy: Option<Proxy>,
     /// The kiosk's certificate.
     pub cert_file: PathBuf,
     /// Its key.
@@ -271,6 +274,7 @@ fn options(settings: &LinkSettings, identity: Identity, failure: Arc<Mutex<Optio
                 ca_file: settings.ca_file.as_deref(),
                 identity: Some((&identity.certificate, &identity.key)),
                 user_timeout: Some(Duration::from_secs(u64::from(settings.keepalive_s))),
+                proxy: settings.proxy.as_ref(),
                 keys: dial::BROKER,
             };
             dial::connect(&server).await.map_err(|error| {

@@ -31,6 +31,7 @@ use tracing::{error, info, warn};
 use zbus::Connection;
 
 use crate::call::View;
+use crate::doctor::service::SelfCheck;
 use crate::events::Events;
 use crate::host::journal::Verbosity;
 use post::Post;
@@ -115,6 +116,8 @@ pub struct Daemon {
     pub verbosity: Verbosity,
     /// The encoder that was chosen at the start.
     pub encoder: Option<&'static str>,
+    /// What runs the self-check.
+    pub check: SelfCheck,
     /// Where orders go.
     pub orders: mpsc::Sender<Order>,
 }

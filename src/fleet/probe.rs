@@ -69,7 +69,7 @@ async fn run(probe: Probe, config: Config, outcomes: mpsc::Sender<Input>) {
 async fn attempt(probe: Probe, config: &Config) -> Result<(), String> {
     match probe {
         Probe::Broker => Ok(()),
-        Probe::Janus => janus::ask(&config.janus).await.map_err(|fault| fault.message),
+        Probe::Janus => janus::ask(config).await.map_err(|fault| fault.message),
         Probe::Camera => {
             rehearsal::camera(config).await?;
             rehearsal::encoder(config).await

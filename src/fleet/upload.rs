@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kiosk_proto::config::Proxy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::http::Uri;
@@ -20,7 +21,7 @@ const KEYS: Keys = Keys { server: "the upload", address: "the command's url", ca
 ///
 /// # Errors
 /// What went wrong. The path and the query of the address are not part of it: they may hold a right to write.
-pub async fn put(url: &str, ca_file: Option<&Path>, content: &[u8]) -> Result<(), String> {
+pub async fn put(url: &str, ca_file: Option<&Path>, proxy: Option<&Proxy>, content: &[u8]) -> Result<(), String> {
     let uri: Uri = url.parse().map_err(|_| "the url is not one".to_owned())?;
     let host = uri.host().filter(|_| uri.scheme_str() == Some("https")).ok_or("the url must begin with https://")?;
     let port = uri.port_u16().unwrap_or(443);
@@ -39,6 +40,7 @@ pub async fn put(url: &str, ca_file: Option<&Path>, content: &[u8]) -> Result<()
         ca_file,
         identity: None,
         user_timeout: Some(UPLOAD),
+        proxy,
         keys: KEYS,
     };
     let exchange = async {

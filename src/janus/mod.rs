@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use kiosk_proto::call::{Event, Fault};
-use kiosk_proto::config::Janus;
+use kiosk_proto::config::Config;
 use kiosk_proto::janus::{MAX_MESSAGE_BYTES, Message, SUBPROTOCOL};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -36,7 +36,12 @@ pub struct Socket {
 
 impl Socket {
     /// Opens a WebSocket once `before` is over; what happens to it arrives as events that carry `number`.
-    pub fn open(config: Janus, number: u64, events: Events, before: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub fn open(
+        config: Config,
+        number: u64,
+        events: Events,
+        before: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         let (outbox, inbox) = mpsc::channel(OUTBOX);
         let task = tokio::spawn(async move {
             before.await;
@@ -85,15 +90,17 @@ impl Sender {
 }
 
 /// Where Janus is, for the connector.
-pub fn server(config: &Janus) -> Server<'_> {
-    let url = &config.url;
+pub fn server(config: &Config) -> Server<'_> {
+    let url = &config.janus.url;
     Server {
         host: url.host(),
         port: url.port(),
         tls: url.is_tls(),
-        ca_file: config.ca_file.as_deref(),
+        ca_file: config.janus.ca_file.as_deref(),
         identity: None,
         user_timeout: None,
+        // What is not encrypted is on this machine.
+        proxy: config.proxy.as_ref().filter(|_| url.is_tls()),
         keys: dial::JANUS,
     }
 }
@@ -102,8 +109,8 @@ pub fn server(config: &Janus) -> Server<'_> {
 ///
 /// # Errors
 /// Why not, and what to do.
-pub async fn handshake(config: &Janus) -> Result<WebSocketStream<Box<dyn Stream>>, Fault> {
-    let url = &config.url;
+pub async fn handshake(config: &Config) -> Result<WebSocketStream<Box<dyn Stream>>, Fault> {
+    let url = &config.janus.url;
     let stream = dial::connect(&server(config)).await.map_err(|error| Fault::new(error.code(), error.to_string()))?;
     let failed = |error: WsError| {
         let remedy = "is janus.url the WebSocket port of Janus (wss_port in janus.transport.websockets.jcfg)?";
@@ -125,9 +132,9 @@ pub async fn handshake(config: &Janus) -> Result<WebSocketStream<Box<dyn Stream>
 ///
 /// # Errors
 /// Why there is no answer, with what to do.
-pub async fn ask(config: &Janus) -> Result<(), Fault> {
+pub async fn ask(config: &Config) -> Result<(), Fault> {
     let mut socket = handshake(config).await?;
-    let silent = || Fault::new("server-silent", format!("{} did not say that it is a Janus", config.url));
+    let silent = || Fault::new("server-silent", format!("{} did not say that it is a Janus", config.janus.url));
     let request = r#"{"janus":"info","transaction":"trial"}"#;
     socket.send(Frame::text(request)).await.map_err(|_| silent())?;
     let answer = async {
@@ -144,9 +151,12 @@ pub async fn ask(config: &Janus) -> Result<(), Fault> {
 }
 
 /// Runs until the socket is lost (a fault) or was closed by us (none).
-async fn run(config: &Janus, number: u64, events: &Events, mut outbox: mpsc::Receiver<String>) -> Option<Fault> {
+async fn run(config: &Config, number: u64, events: &Events, mut outbox: mpsc::Receiver<String>) -> Option<Fault> {
     let lost = |what: String| {
-        Some(Fault::new("server-lost", format!("the connection to {} was lost: {what}; connecting again", config.url)))
+        Some(Fault::new(
+            "server-lost",
+            format!("the connection to {} was lost: {what}; connecting again", config.janus.url),
+        ))
     };
     let mut socket = match handshake(config).await {
         Ok(socket) => socket,

@@ -1,7 +1,6 @@
 //! The publishing connection under watch: what the media gate and the kernel say of it decides what the encoder makes, and
 //! what may enter the kernel. The rules are `kiosk_proto::rate`; `docs/link.md` describes them.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 
+use super::last_rate::LastRate;
 use super::port::Inlet;
 use super::publish::Publisher;
 use crate::tcp_only::gate::Link;
@@ -21,23 +21,10 @@ use crate::tcp_only::gate::Link;
 const INTERVAL: Duration = Duration::from_millis(20);
 /// A dead link gets this long to come back before a new connection is made.
 const REPLACE: Duration = Duration::from_secs(3);
+/// What the link carries is stored this often at most, and at the connection's end.
+const STORE: Duration = Duration::from_secs(60);
 /// The encoder is told of changes of at least this share: some elements start over for each.
 const NOTICEABLE: f64 = 0.03;
-
-/// What the link carried last, as long as the daemon runs: the next connection begins with it.
-#[derive(Debug, Clone, Default)]
-pub struct LastRate(Arc<AtomicU64>);
-
-impl LastRate {
-    /// bit/s; none before the first call.
-    pub fn get(&self) -> Option<u64> {
-        Some(self.0.load(Relaxed)).filter(|rate| *rate > 0)
-    }
-
-    fn set(&self, bits_per_second: u64) {
-        self.0.store(bits_per_second, Relaxed);
-    }
-}
 
 /// What the controller of a connection is made for.
 pub fn settings(config: &Config, last: &LastRate) -> Settings {
@@ -56,11 +43,13 @@ pub fn settings(config: &Config, last: &LastRate) -> Settings {
 pub struct LinkWatch {
     task: JoinHandle<()>,
     figures: Arc<Mutex<LinkFigures>>,
+    last: LastRate,
 }
 
 impl Drop for LinkWatch {
     fn drop(&mut self) {
         self.task.abort();
+        self.last.store_soon();
     }
 }
 
@@ -71,6 +60,7 @@ struct Watch {
     controller: RateController,
     figures: Arc<Mutex<LinkFigures>>,
     last: LastRate,
+    stored: Instant,
     told: u64,
     step: Option<Step>,
     dead_since: Option<Instant>,
@@ -87,13 +77,14 @@ impl LinkWatch {
             settings,
             controller: RateController::new(settings),
             figures: figures.clone(),
-            last,
+            last: last.clone(),
+            stored: Instant::now(),
             told: 0,
             step: None,
             dead_since: None,
             start: Instant::now(),
         };
-        Self { task: tokio::spawn(watch.run()), figures }
+        Self { task: tokio::spawn(watch.run()), figures, last }
     }
 
     /// From the last look.
@@ -156,6 +147,10 @@ impl Watch {
         self.tell(verdict.encoder_bits_per_second);
         if !verdict.dead {
             self.last.set(verdict.bits_per_second);
+            if self.stored.elapsed() >= STORE {
+                self.stored = Instant::now();
+                self.last.store_soon();
+            }
         }
     }
 

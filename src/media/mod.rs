@@ -7,6 +7,7 @@ pub mod capture;
 pub mod device;
 pub mod encoder;
 pub mod keyframes;
+pub mod last_rate;
 pub mod link;
 pub mod meter;
 pub mod microphone;

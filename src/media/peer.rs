@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{MediaError, explain, named};
+use crate::dial::Route;
 use crate::events::Events;
 use crate::tcp_only::agent;
 use crate::tcp_only::gate::{Gate, Gates, Link};
@@ -82,14 +83,14 @@ impl Peer {
         leg: &'static str,
         pipeline: gst::Pipeline,
         policy: TcpOnlyPolicy,
-        local_address: Option<std::net::IpAddr>,
+        route: Route,
         events: Events,
         gates: Gates,
     ) -> Result<Self, MediaError> {
         let webrtc: gst::Element = named(&pipeline, "webrtc")?;
         webrtc.set_property_from_str("bundle-policy", "max-bundle");
-        agent::make_tcp_only(&webrtc, local_address)?;
-        let gate = Gate::new(gates, leg, policy.media_ports, local_address);
+        agent::make_tcp_only(&webrtc, route.from)?;
+        let gate = Gate::new(gates, leg, policy.media_ports, route, (id, events.clone()));
         let peer =
             Self { id, leg, pipeline, webrtc, events, policy, gate, stopped: Arc::default(), asked: Arc::default() };
         peer.watch();
@@ -294,10 +295,12 @@ impl Peer {
         let (mut local, mut remote) = (endpoint("local-candidate-id")?, endpoint("remote-candidate-id")?);
         // The ICE agent knows the gate; what matters is who is behind it, and the socket that leads there.
         let server = address(&remote).and_then(|way| self.gate.server_behind(way));
+        let mut via = None;
         if let Some(server) = server {
             (remote.address, remote.port) = (server.ip().to_string(), server.port());
             if let Some(link) = self.gate.media() {
                 (local.address, local.port) = (link.local().ip().to_string(), link.local().port());
+                via = link.via().map(str::to_owned);
             }
         }
         let selected = SelectedPair {
@@ -307,7 +310,7 @@ impl Peer {
             remote: address(&remote)?,
             through_gate: server.is_some(),
         };
-        Some((PairFigures { local, remote }, selected))
+        Some((PairFigures { local, remote, via }, selected))
     }
 
     /// The connection that carries this leg's media, with its queues. None until the ICE agent has chosen one.
@@ -331,7 +334,8 @@ mod tests {
         let peer = || {
             let policy = TcpOnlyPolicy { media_ports: kiosk_proto::config::PortRange::default() };
             let pipeline = pipeline("webrtcbin name=webrtc").unwrap();
-            Peer::new(PeerId(1), "receive", pipeline, policy, None, Events::channel().0, Gates::default()).unwrap()
+            Peer::new(PeerId(1), "receive", pipeline, policy, Route::default(), Events::channel().0, Gates::default())
+                .unwrap()
         };
         let (played, stopped) = (peer(), peer());
         played.play().unwrap();

@@ -12,10 +12,12 @@ use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
 use kiosk_proto::rate::{RateController, Settings, Step};
 
 use super::keyframes::Keyframes;
-use super::link::{self, LastRate};
+use super::last_rate::LastRate;
+use super::link;
 use super::meter::Meter;
 use super::peer::Peer;
 use super::{MediaError, encoder, named, pipeline, port};
+use crate::dial::Route;
 use crate::events::Events;
 use crate::tcp_only::gate::Gates;
 
@@ -108,7 +110,7 @@ impl Publisher {
         if let Some(pad) = pad("audiopay", "src") {
             audio_packets.watch(&pad);
         }
-        let peer = Peer::new(id, "publish", pipeline, policy, config.ice.local_address, events, gates)?;
+        let peer = Peer::new(id, "publish", pipeline, policy, Route::new(config), events, gates)?;
         let caps = caps.into_iter().take(if with_sound { 2 } else { 1 }).collect();
         let publisher = Self { peer, pictures, sound, encoded, keyframes, video_packets, audio_packets, caps, spec };
         publisher.set_size(begin.step())?;

@@ -15,6 +15,7 @@ use super::meter::Meter;
 use super::peer::Peer;
 use super::playback::Playback;
 use super::{MediaError, pipeline, port};
+use crate::dial::Route;
 use crate::events::Events;
 use crate::tcp_only::gate::Gates;
 
@@ -46,7 +47,7 @@ impl Receiver {
         playback: &Playback,
     ) -> Result<Self, MediaError> {
         let pipeline = pipeline(&format!("webrtcbin name=webrtc latency={JITTER_MS}"))?;
-        let peer = Peer::new(id, "receive", pipeline, policy, config.ice.local_address, events, gates)?;
+        let peer = Peer::new(id, "receive", pipeline, policy, Route::new(config), events, gates)?;
         let receiver = Self { peer, video_packets: Meter::default(), audio_packets: Meter::default() };
         receiver.take_streams(playback.clone());
         Ok(receiver)

@@ -98,7 +98,10 @@ fn gate(gate: &GateFigures) -> String {
 fn connection(leg: &LegFigures) -> String {
     let state = if leg.state.is_empty() { "no connection" } else { leg.state.as_str() };
     match &leg.pair {
-        Some(pair) => format!("{state}, {} -> {}", endpoint(&pair.local), endpoint(&pair.remote)),
+        Some(pair) => {
+            let via = pair.via.as_ref().map_or_else(String::new, |via| format!(" by way of {via}"));
+            format!("{state}, {} -> {}{via}", endpoint(&pair.local), endpoint(&pair.remote))
+        }
         None => state.to_owned(),
     }
 }
@@ -164,7 +167,11 @@ mod tests {
             },
             publish: LegFigures {
                 state: "connected".into(),
-                pair: Some(PairFigures { local: end("192.0.2.7", 51_000), remote: end("2001:db8::1", 40_001) }),
+                pair: Some(PairFigures {
+                    local: end("192.0.2.7", 51_000),
+                    remote: end("2001:db8::1", 40_001),
+                    via: Some("proxy 192.0.2.9:3128".into()),
+                }),
                 video: VideoFigures {
                     width: 1280,
                     height: 720,

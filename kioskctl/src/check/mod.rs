@@ -5,6 +5,7 @@ mod edit;
 mod host;
 mod janus;
 mod jcfg;
+mod mosquitto;
 
 use crate::files::{read, write};
 use crate::server::ServerError;
@@ -28,6 +29,9 @@ pub struct CheckArguments {
     /// Janus's configuration folder.
     #[arg(long, default_value = "/etc/janus")]
     config: PathBuf,
+    /// The broker's configuration too, such as /etc/mosquitto/mosquitto.conf, where this server has one for kiosks.
+    #[arg(long, value_name = "FILE")]
+    mosquitto: Option<PathBuf>,
     /// Mend what can be mended without a decision of yours; each changed file is kept as NAME.before-check.
     #[arg(long)]
     fix: bool,
@@ -54,6 +58,7 @@ pub fn run(arguments: &CheckArguments) -> Result<ExitCode, ServerError> {
     }
     let mut findings: Vec<Finding> = judged.into_iter().map(|(_, judged)| judged.finding).collect();
     findings.extend(files.certificate());
+    findings.extend(arguments.mosquitto.iter().flat_map(|file| broker(file)));
     if !arguments.files_only {
         findings.extend(files.running());
     }
@@ -68,6 +73,32 @@ pub fn run(arguments: &CheckArguments) -> Result<ExitCode, ServerError> {
         out!("{}", print::terminal(&findings, language, std::io::stdout().is_terminal()));
     }
     Ok(ExitCode::from(exit_code(&findings)))
+}
+
+fn broker(file: &Path) -> Vec<Finding> {
+    let text = match read(file) {
+        Ok(text) => text,
+        Err(error) => {
+            let remedy = Text::new(
+                "Write it with kioskctl server render --server mosquitto, and run this as root",
+                "kioskctl server render --server mosquitto로 만들고 root로 실행하십시오",
+            );
+            return vec![Finding::fail("broker.file", Text::same("mosquitto"), Text::same(error.to_string()), remedy)];
+        }
+    };
+    let mut findings = mosquitto::judge(&text);
+    findings.extend(mosquitto::certificates(&text).iter().filter_map(|path| shown_certificate(path)));
+    findings
+}
+
+/// The certificate in a file.
+fn shown_certificate(path: &str) -> Option<Finding> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    // A file that can't be read holds no certificate; the finding names what is wanted.
+    let pem = std::fs::read(path).unwrap_or_default();
+    let mut finding = certificate::judge(&pem, i64::try_from(now).unwrap_or(i64::MAX));
+    finding.seen = Text::new(format!("{path}: {}", finding.seen.en), format!("{path}: {}", finding.seen.ko));
+    Some(finding)
 }
 
 fn locale() -> Option<String> {
@@ -147,13 +178,7 @@ impl Files {
 
     fn certificate(&self) -> Option<Finding> {
         let document = self.document(WEBSOCKETS).ok()?;
-        let path = document.get("certificates.cert_pem")?.text().to_owned();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-        // A file that can't be read holds no certificate; the finding names what is wanted.
-        let pem = std::fs::read(&path).unwrap_or_default();
-        let mut finding = certificate::judge(&pem, i64::try_from(now).unwrap_or(i64::MAX));
-        finding.seen = Text::new(format!("{path}: {}", finding.seen.en), format!("{path}: {}", finding.seen.ko));
-        Some(finding)
+        shown_certificate(document.get("certificates.cert_pem")?.text())
     }
 
     fn running(&self) -> Vec<Finding> {

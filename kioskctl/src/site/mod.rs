@@ -1,9 +1,11 @@
 //! What a site sets for its Janus server: `site.toml`, parsed and checked. Pure: no file is read here.
 
+mod coturn;
 mod janus;
 mod mosquitto;
 mod template;
 
+pub use coturn::{RelaySite, RelaySiteError};
 pub use janus::{Material, RenderError, check_secret, render};
 pub use mosquitto::{BrokerSite, BrokerSiteError};
 

@@ -215,6 +215,7 @@ impl Running {
             Event::PeerFailed(peer, fault) if peer == self.publisher.peer => self.restart(m, fault),
             Event::PeerFailed(peer, fault) if Some(peer) == receiver_peer => self.receiver_failed(m, fault),
             Event::AgentMedia(peer) if Some(peer) == receiver_peer => self.agent_media(),
+            Event::NoWay(peer, why) if peer == self.publisher.peer => self.publisher.no_way(why),
             Event::ConnectionFailed(peer) if peer == self.publisher.peer => {
                 let fault = self.publisher.connection_failed(self.settings.policy.media_ports);
                 self.restart(m, fault);

@@ -117,6 +117,8 @@ pub enum Event {
     LocalCandidate(PeerId, Option<TcpOnlyCandidate>),
     /// A peer connection can't be used any more.
     PeerFailed(PeerId, Fault),
+    /// What stands between kiosk and server does not lead a peer connection there: why not, and what to do.
+    NoWay(PeerId, String),
     /// ICE or DTLS of a peer connection failed: it never came up, or was lost.
     ConnectionFailed(PeerId),
     /// The first media of the agent was decoded.

@@ -62,6 +62,8 @@ pub(super) struct Publisher {
     remote: Vec<String>,
     /// A port that Janus listens on and that may not be dialled.
     refused: Option<u16>,
+    /// Why what stands between does not lead there.
+    no_way: Option<String>,
 }
 
 impl Publisher {
@@ -74,6 +76,7 @@ impl Publisher {
             candidates: Candidates::default(),
             remote: Vec::new(),
             refused: None,
+            no_way: None,
         }
     }
 
@@ -90,6 +93,10 @@ impl Publisher {
         }
     }
 
+    pub(super) fn no_way(&mut self, why: String) {
+        self.no_way = Some(why);
+    }
+
     fn unreachable(&self, media_ports: PortRange) -> Fault {
         if self.remote.is_empty() {
             let text = match self.refused {
@@ -101,14 +108,15 @@ impl Publisher {
             };
             return Fault::new("no-tcp-candidate", text);
         }
-        Fault::new(
-            "media-unreachable",
-            format!(
-                "no media connection to {}: open these TCP ports from the kiosk to the server, and set nat_1_1_mapping if \
-                 the server is behind NAT",
-                self.remote.join(", ")
+        let remote = self.remote.join(", ");
+        let text = match &self.no_way {
+            Some(why) => format!("no media connection to {remote}: {why}"),
+            None => format!(
+                "no media connection to {remote}: open these TCP ports from the kiosk to the server, and set \
+                 nat_1_1_mapping if the server is behind NAT"
             ),
-        )
+        };
+        Fault::new("media-unreachable", text)
     }
 
     /// What a failed connection means: one that never came up is blocked on its way.

@@ -393,8 +393,10 @@ fn a_connection_that_fails_before_it_was_up_is_blocked_and_one_that_was_up_is_lo
     rig.event(Event::OfferReady(peer, sdp(Direction::Outgoing)));
     rig.request("publish");
     rig.room(PUBLISHER, RoomEvent::Configured, Some("answer"));
+    rig.event(Event::NoWay(peer, "the proxy forbids it".to_owned()));
     rig.event(Event::ConnectionFailed(peer));
     assert_eq!(rig.fault(), "media-unreachable");
+    assert_eq!(rig.call.faults()["media-unreachable"], "no media connection to 192.0.2.1:40003: the proxy forbids it");
 
     let (mut rig, peer) = Rig::waiting();
     rig.event(Event::ConnectionFailed(peer));
@@ -503,6 +505,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => peer().prop_map(|peer| Event::LocalCandidate(peer, None)),
         1 => peer().prop_map(|peer| Event::PeerFailed(peer, Fault::new("media-lost", ""))),
         1 => peer().prop_map(Event::ConnectionFailed),
+        1 => peer().prop_map(|peer| Event::NoWay(peer, "no way".to_owned())),
         2 => peer().prop_map(Event::AgentMedia),
         4 => Just(Event::Tick),
     ]

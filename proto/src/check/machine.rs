@@ -1,6 +1,7 @@
 //! The kiosk itself, judged from what the system says.
 
 use super::{Finding, Text};
+use crate::sysctl::{KIOSK, Off, compare};
 
 /// Below this the journal and the state of the fleet are in danger.
 const LOW_DISK_BYTES: u64 = 200 * 1024 * 1024;
@@ -129,6 +130,40 @@ pub fn temperature(hottest: Option<i32>) -> Finding {
     Finding::warn(id, title, seen, remedy)
 }
 
+/// What the kernel has, against `config/sysctl/kiosk.conf`. `read` gives the value of a key with dots.
+#[must_use]
+pub fn sysctls(read: impl Fn(&str) -> Option<String>) -> Finding {
+    let (id, title) = ("machine.sysctl", Text::new("kernel settings", "커널 설정"));
+    let off = compare(KIOSK, read);
+    if off.is_empty() {
+        return Finding::pass(id, title, Text::new("as config/sysctl/kiosk.conf has them", "kiosk.conf와 같음"));
+    }
+    let shown = |off: &Off<'_>| format!("{} = {}", off.key, off.value.as_deref().unwrap_or("-"));
+    let list = off.iter().map(shown).collect::<Vec<_>>().join("; ");
+    let remedy = Text::new(
+        "Calls work without them, less well on a bad line: install config/sysctl/kiosk.conf as /etc/sysctl.d/60-kiosk.conf, then sysctl --system",
+        "통화는 되지만 나쁜 회선에서 품질이 떨어집니다. config/sysctl/kiosk.conf를 /etc/sysctl.d/60-kiosk.conf로 설치하고 sysctl --system을 실행하십시오",
+    );
+    Finding::warn(id, title, Text::same(list), remedy)
+}
+
+/// The hardware's watchdog: the states of all that there are (`/sys/class/watchdog/*/state`).
+#[must_use]
+pub fn watchdog(states: &[String]) -> Finding {
+    let (id, title) = ("machine.watchdog", Text::new("hardware watchdog", "하드웨어 워치독"));
+    if states.is_empty() {
+        return Finding::skipped(id, title, Text::new("this machine has none", "워치독 장치 없음"));
+    }
+    if states.iter().any(|state| state.trim() == "active") {
+        return Finding::pass(id, title, Text::new("is fed", "동작 중"));
+    }
+    let remedy = Text::new(
+        "A machine that hangs stays so until somebody comes: RuntimeWatchdogSec=30 in /etc/systemd/system.conf",
+        "기기가 멈추면 사람이 올 때까지 그대로입니다. /etc/systemd/system.conf에 RuntimeWatchdogSec=30을 설정하십시오",
+    );
+    Finding::warn(id, title, Text::new("is not used", "사용하지 않음"), remedy)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +181,17 @@ mod tests {
         assert_eq!(temperature(Some(45_000)).outcome, Outcome::Pass);
         assert_eq!(temperature(Some(85_000)).outcome, Outcome::Warn);
         assert_eq!(temperature(None).outcome, Outcome::Skipped);
+    }
+
+    #[test]
+    fn kernel_settings_and_watchdog_can_be_off() {
+        let wanted = |key: &str| crate::sysctl::settings(KIOSK).find(|(k, _)| *k == key).map(|(_, v)| v.to_owned());
+        assert_eq!(sysctls(wanted).outcome, Outcome::Pass);
+        let off = sysctls(|key| wanted(key).filter(|_| !key.ends_with("congestion_control")));
+        assert_eq!((off.outcome, off.seen.en.as_str()), (Outcome::Warn, "net.ipv4.tcp_congestion_control = -"));
+        let state = |words: &[&str]| watchdog(&words.iter().map(ToString::to_string).collect::<Vec<_>>()).outcome;
+        assert_eq!(state(&[]), Outcome::Skipped);
+        assert_eq!((state(&["inactive\n"]), state(&["inactive", "active\n"])), (Outcome::Warn, Outcome::Pass));
     }
 
     #[test]

@@ -3,8 +3,13 @@
 
 pub mod machine;
 pub mod print;
+pub mod proof;
 pub mod reach;
+pub mod report;
 pub mod server;
+pub mod sound;
+pub mod tls;
+pub mod trial;
 
 use serde::Serialize;
 

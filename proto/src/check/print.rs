@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Finding, Language, Outcome};
+use super::{Finding, Language, Outcome, Text};
 
 /// Lines for a terminal, with colours or without.
 #[must_use]
@@ -41,7 +41,8 @@ pub fn summary(findings: &[Finding], language: Language) -> String {
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,'Noto Sans KR',sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2733}\
     h1{font-size:1.5rem;margin:0}.sub{color:#5a6b7b;margin:0 0 1.5rem}table{border-collapse:collapse;width:100%}\
-    td{border-top:1px solid #dde4ea;padding:.55rem .6rem;vertical-align:top}td.o{white-space:nowrap;font-weight:600;width:4rem}\
+    td,th{border-top:1px solid #dde4ea;padding:.45rem .6rem;vertical-align:top;text-align:left}td.o{white-space:nowrap;font-weight:600;width:3.5rem}\
+    td.t{width:15rem}th{padding-top:1.4rem;border-top:0;font-size:1.05rem}tr{break-inside:avoid}\
     .pass{color:#0b6b3a}.warn{color:#8a5a00}.fail{color:#b3261e}.skipped{color:#5a6b7b}.r{color:#8a3b00;margin-top:.2rem}\
     .s{color:#3d4c5a;overflow-wrap:anywhere}@media print{body{margin:0}}";
 
@@ -50,8 +51,13 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,'Noto Sans KR',sans-serif;max-
 pub fn page(findings: &[Finding], language: Language, heading: &str, line: &str) -> String {
     let lang = if language == Language::Korean { "ko" } else { "en" };
     let (heading, line) = (escape(heading), escape(line));
-    let mut rows = String::new();
+    let (mut rows, mut part) = (String::new(), None);
     for finding in findings {
+        let of = part_of(finding.id);
+        if part.as_ref() != Some(&of) {
+            let _ = write!(rows, "<tr><th colspan=3>{}</th></tr>", escape(of.get(language)));
+            part = Some(of);
+        }
         let class = match finding.outcome {
             Outcome::Pass => "pass",
             Outcome::Warn => "warn",
@@ -65,7 +71,7 @@ pub fn page(findings: &[Finding], language: Language, heading: &str, line: &str)
             .unwrap_or_default();
         let _ = write!(
             rows,
-            "<tr><td class=\"o {class}\">{}</td><td>{}<div class=s>{}</div>{remedy}</td></tr>",
+            "<tr><td class=\"o {class}\">{}</td><td class=t>{}</td><td><div class=s>{}</div>{remedy}</td></tr>",
             finding.outcome.word(language),
             escape(finding.title.get(language)),
             escape(finding.seen.get(language)),
@@ -76,6 +82,18 @@ pub fn page(findings: &[Finding], language: Language, heading: &str, line: &str)
          <h1>{heading}</h1><p class=sub>{line}<br>{}</p><table>{rows}</table></html>\n",
         summary(findings, language)
     )
+}
+
+/// The part of the list that a check belongs to, by the first word of its name.
+fn part_of(id: &str) -> Text {
+    match id.split('.').next().unwrap_or_default() {
+        "network" => Text::new("The way to the server", "서버까지의 경로"),
+        "janus" | "ice" => Text::new("The server", "서버"),
+        "call" => Text::new("Trial call", "시험 통화"),
+        "proof" => Text::new("Proof that all of it is TCP", "TCP 전용 증거"),
+        "tls" if id != "tls.own" => Text::new("The way to the server", "서버까지의 경로"),
+        _ => Text::new("This kiosk", "이 키오스크"),
+    }
 }
 
 fn escape(text: &str) -> String {

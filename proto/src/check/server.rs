@@ -87,9 +87,10 @@ pub struct Offered {
     pub findings: Vec<Finding>,
 }
 
-/// Judges the candidates in Janus' answer to a trial offer. `server` is the address at which signalling was reached.
+/// Judges the candidates in Janus' answer to a trial offer. `server` is the address at which signalling was reached; none
+/// when a proxy knows it.
 #[must_use]
-pub fn candidates(sdp: &str, policy: &TcpOnlyPolicy, server: IpAddr) -> Offered {
+pub fn candidates(sdp: &str, policy: &TcpOnlyPolicy, server: Option<IpAddr>) -> Offered {
     let (mut dial, mut udp, mut outside) = (Vec::new(), 0, Vec::new());
     for line in sdp.lines().filter(|line| line.starts_with("a=candidate:")) {
         match policy.judge(Direction::Incoming, 0, line) {
@@ -130,7 +131,9 @@ pub fn candidates(sdp: &str, policy: &TcpOnlyPolicy, server: IpAddr) -> Offered 
             format!("tcptype passive: {list}, UDP 후보 {udp}개는 모두 제거"),
         );
         findings.push(Finding::pass("ice.candidates", title(), seen));
-        if !is_private(server) && dial.iter().all(|address| is_private(address.ip())) {
+        if let Some(server) = server.filter(|server| !is_private(*server))
+            && dial.iter().all(|address| is_private(address.ip()))
+        {
             findings.push(Finding::fail(
                 "ice.nat",
                 Text::new("addresses of the candidates", "후보의 주소"),
@@ -189,7 +192,7 @@ mod tests {
     fn offered(lines: &[&str], server: &str) -> Offered {
         let policy = TcpOnlyPolicy { media_ports: "40000-40099".to_owned().try_into().unwrap() };
         let sdp: String = lines.iter().map(|line| format!("a=candidate:{line}\r\n")).collect();
-        candidates(&sdp, &policy, server.parse().unwrap())
+        candidates(&sdp, &policy, server.parse().ok())
     }
 
     #[test]
@@ -201,6 +204,7 @@ mod tests {
         assert_eq!(inside.dial, ["10.0.0.5:40003".parse().unwrap()]);
         assert!(inside.findings[0].seen.en.contains("1 UDP"));
         assert_eq!(ids(&offered(&[TCP], "203.0.113.7").findings)[1], ("ice.nat", Outcome::Fail));
+        assert_eq!(ids(&offered(&[TCP], "by proxy").findings), [("ice.candidates", Outcome::Pass)]);
         assert_eq!(ids(&offered(&[UDP], "10.0.0.5").findings), [("ice.candidates", Outcome::Fail)]);
         let outside = offered(&["1 1 tcp 1000 10.0.0.5 50003 typ host tcptype passive"], "10.0.0.5");
         assert!(outside.findings[0].seen.en.contains("50003"), "{outside:?}");

@@ -9,7 +9,8 @@ use super::key_rules::{Pushed, TakesEffect, key_rules, site_only_values};
 use super::leaf::describe;
 
 /// In the order of the file.
-const SECTIONS: [&str; 9] = ["kiosk", "janus", "ice", "camera", "video", "audio", "display", "control", "fleet"];
+const SECTIONS: [&str; 11] =
+    ["kiosk", "janus", "ice", "proxy", "relay", "camera", "video", "audio", "display", "control", "fleet"];
 
 fn table() -> String {
     let schema = json_schema();

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use serde_json::Value as Schema;
 use toml::de::DeValue;
 
+use super::proxy::ProxyAddress;
+use super::relay::RelayUrl;
 use super::values::{BrokerUrl, Bus, CameraDevice, EncoderChoice, InvalidValue, JanusUrl, KioskId, PortRange};
 use crate::fleet::{GroupName, TrustedKey};
 
@@ -95,6 +97,8 @@ fn check_format(format: Option<&str>, text: &str) -> Result<(), InvalidValue> {
         Some("broker-url") => BrokerUrl::try_from(text.to_owned()).map(drop),
         Some("group-name") => GroupName::try_from(text.to_owned()).map(drop),
         Some("trusted-key") => TrustedKey::try_from(text.to_owned()).map(drop),
+        Some("proxy-address") => ProxyAddress::try_from(text.to_owned()).map(drop),
+        Some("relay-url") => RelayUrl::try_from(text.to_owned()).map(drop),
         Some("bus") => Bus::try_from(text.to_owned()).map(drop),
         Some("ip-address") => match text.parse::<IpAddr>() {
             Ok(address) if !address.is_unspecified() && !address.is_multicast() => Ok(()),

@@ -16,6 +16,8 @@ mod key_rules;
 mod key_table;
 mod layer;
 mod leaf;
+mod proxy;
+mod relay;
 mod rules;
 mod schema;
 mod values;
@@ -28,6 +30,8 @@ pub use fleet::Fleet;
 pub use json::json_schema;
 pub use key_rules::{KeyRules, Pushed, TakesEffect, key_rules};
 pub use layer::{Layer, LayerError, Merged, Origin, Site, merge};
+pub use proxy::{Proxy, ProxyAddress};
+pub use relay::{Relay, RelayPolicy, RelayUrl};
 pub use schema::{
     Audio, AudioSink, AudioSource, Camera, CameraSource, Config, Control, Display, DisplaySink, Ice, Janus, Kiosk,
     NoiseSuppression, PowerLine, Video,

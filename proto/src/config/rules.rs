@@ -25,6 +25,27 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             most.0, least.0
         )
     });
+    if let Some(proxy) = &config.proxy {
+        let (name, file) = (&proxy.username, &proxy.password_file);
+        require(findings, name.is_some() == file.is_some(), &["proxy.username", "proxy.password_file"], || {
+            "username and password_file belong together; write both, or neither for a proxy that asks nobody".into()
+        });
+        let plain = |name: &String| !name.contains(':') && !name.chars().any(char::is_control);
+        require(findings, name.as_ref().is_none_or(plain), &["proxy.username"], || {
+            "a user name of Basic authentication has no colon and no control characters (RFC 7617)".into()
+        });
+    }
+    if let Some(relay) = &config.relay {
+        let given = (relay.username.is_some(), relay.password_file.is_some());
+        let one = match given {
+            (true, true) => relay.secret_file.is_none(),
+            (false, false) => relay.secret_file.is_some(),
+            _ => false,
+        };
+        require(findings, one, &["relay.secret_file", "relay.username", "relay.password_file"], || {
+            "the relay asks who the kiosk is; write secret_file, or username and password_file".into()
+        });
+    }
     if let Some(fleet) = &config.fleet {
         let mut seen = BTreeSet::new();
         let again = fleet.groups.iter().find(|group| !seen.insert(*group));

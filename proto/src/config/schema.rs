@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fleet::Fleet;
+use super::proxy::Proxy;
+use super::relay::Relay;
 use super::values::{Adjustment, Bus, CameraDevice, EncoderChoice, JanusUrl, Kbps, KioskId, PortRange, SecretFile};
 
 /// The configuration of a kiosk. Every key has a default but `kiosk.id`, `janus.url` and `janus.room`.
@@ -20,6 +22,12 @@ pub struct Config {
     /// How media connections are dialled.
     #[serde(default)]
     pub ice: Ice,
+    /// The way out of a branch that lets nothing through but an HTTP proxy. Without this section every server is dialled itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+    /// A TURN server for branches that reach nothing but one port of it. Without this section media is dialled directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Relay>,
     /// Where the customer's picture comes from.
     #[serde(default)]
     pub camera: Camera,

@@ -67,6 +67,47 @@ fn a_fleet_section_with_mistakes() {
 }
 
 #[test]
+fn a_proxy_section_and_its_mistakes() {
+    let proxy = parse(&with("proxy", "address = \"[2001:DB8::3]:3128\"")).unwrap().proxy.unwrap();
+    assert_eq!((proxy.address.host(), proxy.address.port(), &proxy.username), ("2001:db8::3", 3128, &None));
+    for bad in
+        ["proxy", "proxy:0", "http://proxy:3128", "proxy:3128/", "user:x@proxy:3128", ":3128", "2001:db8::3:3128"]
+    {
+        assert!(parse(&with("proxy", &format!("address = \"{bad}\""))).is_err(), "{bad}");
+    }
+    insta::assert_snapshot!(errors(&with("proxy", "username = \"branch:7\"\npassword_file = \"pw\"")));
+    let named = |name: &str| parse(&with("proxy", &format!("address = \"proxy:3128\"\nusername = \"{name}\"")));
+    assert!(named("kiosk").is_err(), "without a password");
+}
+
+#[test]
+fn a_relay_section_and_its_mistakes() {
+    let of = |url: &str, more: &str| {
+        parse(&with("relay", &format!("url = \"{url}\"\n{more}"))).map(|config| config.relay.unwrap())
+    };
+    let secret = "secret_file = \"/etc/kiosk/relay\"";
+    for (url, parts) in [
+        ("turns:turn.bank.example:443", (true, "turn.bank.example", 443)),
+        ("turns:Turn.bank.example?transport=tcp", (true, "turn.bank.example", 5349)),
+        ("turn:[2001:db8::9]", (false, "2001:db8::9", 3478)),
+    ] {
+        let url = of(url, secret).unwrap().url;
+        assert_eq!((url.is_tls(), url.host(), url.port()), parts);
+        assert_eq!(RelayUrl::try_from(url.to_string()), Ok(url));
+    }
+    for bad in ["turn.bank.example", "turns://turn.bank.example", "turn:a:0", "turn:a?transport=udp", "stun:a", "turn:"]
+    {
+        assert!(of(bad, secret).is_err(), "{bad}");
+    }
+    let relay = of("turn:a", secret).unwrap();
+    assert_eq!((relay.policy, relay.after_s), (RelayPolicy::Auto, 2));
+    let given = "username = \"kiosk\"\npassword_file = \"/etc/kiosk/relay\"";
+    assert!(of("turn:a", given).is_ok());
+    assert!(of("turn:a", &format!("{given}\n{secret}")).is_err());
+    insta::assert_snapshot!(of("turn:a", "username = \"kiosk\"\nafter_s = 9\npolicy = \"both\"").unwrap_err());
+}
+
+#[test]
 fn misspelt_keys() {
     insta::assert_snapshot!(errors(
         r#"
@@ -269,7 +310,7 @@ prop_compose! {
         (least, more) in (50..1000_u32, 0..1000_u32),
         exposure in proptest::option::of(0..=1_000_000_u32),
         (gain, device) in (-30.0..=30.0_f64, text("[ -~]{1,128}")),
-        fleet in any::<bool>(),
+        (fleet, address_of_proxy) in (any::<bool>(), proptest::option::of(text("[a-z]{1,9}:[1-9][0-9]{3}"))),
         (source, camera, bus) in (0..3_usize, text("/dev/[a-z0-9/]{1,9}"), text("unix:[ -~]{1,40}")),
     ) -> Config {
         let mut config = parse(MINIMAL).unwrap();
@@ -289,6 +330,20 @@ prop_compose! {
         config.video.bitrate_kbps = Kbps(least + more);
         (config.audio.gain_db, config.audio.source_device) = (gain, device);
         config.control.bus = Bus::Address(bus);
+        config.proxy = address_of_proxy.map(|address| Proxy {
+            address: ProxyAddress::try_from(address).unwrap(),
+            username: config.janus.token_file.as_ref().map(|_| "kiosk".to_owned()),
+            password_file: config.janus.token_file.clone(),
+        });
+        config.relay = config.janus.token_file.as_ref().map(|file| Relay {
+            url: RelayUrl::try_from(format!("turns:{host}:{port}")).unwrap(),
+            policy: RelayPolicy::Relay,
+            after_s: 1 + keepalive % 4,
+            ca_file: None,
+            secret_file: Some(file.clone()),
+            username: None,
+            password_file: None,
+        });
         config.fleet = fleet.then(|| parse(&with("fleet", FLEET)).unwrap().fleet.unwrap());
         config
     }

@@ -193,7 +193,7 @@ impl From<BrokerUrl> for String {
 }
 
 /// Splits `host:port`, `host`, `[v6]:port` and `[v6]`.
-fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
+pub(super) fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;
         host.parse::<std::net::Ipv6Addr>().ok()?;
@@ -209,7 +209,7 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     if host.parse::<IpAddr>().is_ok() {
         return true;
     }

@@ -33,6 +33,7 @@ impl JanusError {
             (false, 403 | 405) | (true, 433) => "token-refused",
             (true, 426) => "room-unknown",
             (true, 432) => "room-full",
+            (false, 490) => "server-busy",
             (false, 460) => "server-misconfigured",
             _ => "server-refused",
         }
@@ -47,7 +48,7 @@ impl JanusError {
             460 => "the videoroom plugin is not loaded: see plugins.disable in janus.jcfg",
             465 => "Janus could not use the session description: compare the room's codecs with the kiosk's",
             490 => {
-                "Janus fails inside: if its log says \"Error gathering candidates\", no port of media.ports in site.toml is free"
+                "the server has no free media port: a call takes four of media.ports in its site.toml, and the kiosk tries again until one ends; if there are few calls, see the log of Janus"
             }
             _ => "see the log of Janus for the request",
         }
@@ -79,6 +80,7 @@ mod tests {
         let error = |code, plugin| JanusError { code, reason: "r".to_owned(), plugin };
         assert_eq!(error(432, true).fault_code(), "room-full");
         assert_eq!(error(432, false).fault_code(), "server-refused");
+        assert_eq!(error(490, false).fault_code(), "server-busy");
         assert_eq!(error(403, false).fault_code(), "token-refused");
         let text = error(426, true).to_string();
         assert!(text.contains("426") && text.contains("janus.room"), "{text}");

@@ -10,7 +10,7 @@ use super::target::Target;
 use super::{LinkSample, Settings, Verdict, limit, seconds};
 
 /// No frame enters the encoder while more than this waits in front of the kernel.
-const BUDGET: Duration = Duration::from_millis(80);
+const BUDGET: Duration = Duration::from_millis(60);
 /// Frames enter again when the queue has drained to this.
 const DRAINED: Duration = Duration::from_millis(30);
 /// Nor while nothing was acknowledged for this long, and for two round trips.

@@ -15,7 +15,7 @@ pub struct Step {
 
 /// What a pixel of a frame needs at least, bit: below it the picture falls apart into blocks. Smaller pictures have more
 /// detail in each pixel.
-const BITS_PER_PIXEL: [f64; 3] = [0.030, 0.038, 0.050];
+const BITS_PER_PIXEL: [f64; 3] = [0.0145, 0.022, 0.035];
 /// Frames a second that a step down in frequency leaves.
 const FREQUENCIES: [u32; 2] = [20, 15];
 /// The last resort.
@@ -26,7 +26,7 @@ const LEAST_WIDTH: u32 = 320;
 const DOWN_AFTER: Duration = Duration::from_millis(600);
 /// And above the next floor, with this much to spare, for this long.
 const UP_AFTER: Duration = Duration::from_secs(5);
-const UP_MARGIN: f64 = 1.2;
+const UP_MARGIN: f64 = 1.1;
 /// From this share of the bound on the target has all of it.
 const ALL: f64 = 0.98;
 /// A step up that had to be taken back within this time makes the next wait longer, up to [`UP_AFTER_MOST`].
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn fewer_frames_then_smaller_ones_and_back() {
         let mut ladder = Ladder::new(FULL);
-        let targets = [(1500, 5), (700, 2), (500, 2), (320, 2), (200, 2), (100, 2), (1500, 6)];
+        let targets = [(1500, 5), (400, 2), (250, 2), (200, 2), (150, 2), (100, 2), (1500, 6)];
         let expected = [(720, 30), (720, 20), (720, 15), (540, 15), (360, 15), (360, 10), (720, 30)];
         assert_eq!(steps(&mut ladder, &targets, 2e6), expected);
     }
@@ -164,14 +164,14 @@ mod tests {
     #[test]
     fn the_bound_itself_is_enough_to_come_back() {
         let mut ladder = Ladder::new(FULL);
-        assert_eq!(steps(&mut ladder, &[(500, 5), (850, 10)], 850_000.0), [(720, 15), (720, 30)]);
-        assert_eq!(steps(&mut Ladder::new(FULL), &[(500, 5), (850, 10)], 2e6), [(720, 15), (720, 20)], "no margin");
+        assert_eq!(steps(&mut ladder, &[(250, 5), (430, 10)], 430_000.0), [(720, 15), (720, 30)]);
+        assert_eq!(steps(&mut Ladder::new(FULL), &[(250, 5), (430, 10)], 2e6), [(720, 15), (720, 20)], "no margin");
     }
 
     #[test]
     fn a_step_up_that_was_regretted_is_waited_for_longer() {
         let mut ladder = Ladder::new(FULL);
-        let flap = [(500, 2), (1500, 6), (500, 2), (1500, 6), (1500, 5)];
+        let flap = [(250, 2), (1500, 6), (250, 2), (1500, 6), (1500, 5)];
         let expected = [(720, 15), (720, 30), (720, 15), (720, 15), (720, 30)];
         assert_eq!(steps(&mut ladder, &flap, 2e6), expected);
     }

@@ -11,9 +11,9 @@ use super::seconds;
 
 /// A queue of so many of our own bytes that stands is congestion. Who sends more sees it sooner, so that connections that
 /// share a bottleneck end at the same rate (TCP Vegas, 1994, has the same idea).
-const QUEUE: u64 = 5600;
+const QUEUE: u64 = 4000;
 /// As delay it is never less, since round-trip times vary, and never more, since people talk.
-pub(super) const CONGESTED: Duration = Duration::from_millis(45);
+pub(super) const CONGESTED: Duration = Duration::from_millis(30);
 const CONGESTED_MOST: Duration = Duration::from_millis(120);
 /// Below this the link may have more room than it seems.
 const CALM: Duration = Duration::from_millis(20);
@@ -26,6 +26,12 @@ const CLIMB: f64 = 40_000.0;
 const CLIMB_SHARE: f64 = 0.08;
 /// How often the climb doubles at most.
 const DOUBLINGS: f64 = 4.0;
+/// Between these multiples of what the link carried when a queue stood last it climbs with caution: a link that has not
+/// changed is nearly full there. Beyond, without a queue, it has changed.
+const NEAR: f64 = 0.85;
+const BEYOND: f64 = 1.04;
+/// The climb there, as a number of doublings: 0.7 of the climb at first.
+const CAUTION: f64 = -0.5;
 /// The encoder needs this long to follow; a queue that stands right after a step down is still the old one.
 const AGAIN: Duration = Duration::from_millis(250);
 /// A target of which less than this is used says nothing of the link.
@@ -41,11 +47,13 @@ pub(super) struct Target {
     last: Option<Duration>,
     before: f64,
     rivals: bool,
+    /// What the link carried when a queue stood last, bit/s.
+    ceiling: f64,
 }
 
 impl Target {
     pub(super) fn new(total: f64) -> Self {
-        Self { total, calm_since: None, stepped: None, last: None, before: total, rivals: false }
+        Self { total, calm_since: None, stepped: None, last: None, before: total, rivals: false, ceiling: 0.0 }
     }
 
     /// One step; the target stays within `least` and `most`. `held`: frames are left out, so the queue does not stand.
@@ -80,6 +88,7 @@ impl Target {
             self.before = self.total;
         }
         self.stepped = Some(now);
+        self.ceiling = path.capacity();
         self.total = self.total.min(path.capacity() * SHARE);
     }
 
@@ -92,7 +101,11 @@ impl Target {
             self.calm_since = None;
             return;
         }
-        let doublings = (calm.as_secs_f64() / CALM_FOR.as_secs_f64() - 0.5).clamp(0.0, DOUBLINGS);
+        let doublings = if (self.ceiling * NEAR..self.ceiling * BEYOND).contains(&self.total) {
+            CAUTION
+        } else {
+            (calm.as_secs_f64() / CALM_FOR.as_secs_f64() - 0.5).clamp(0.0, DOUBLINGS)
+        };
         let room = 1.0 - path.standing.as_secs_f64() / congested.as_secs_f64();
         let climb = (CLIMB + self.total * CLIMB_SHARE) * doublings.exp2() * room;
         self.total += climb * elapsed.as_secs_f64();

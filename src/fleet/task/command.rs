@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::{LEDGER, Order, Task};
-use crate::fleet::commands::{self, Destination, beside, finished, refused};
+use crate::fleet::commands::{self, Destination, beside, finished};
 use crate::fleet::diagnostics::Diagnostics;
 use crate::fleet::telemetry::Surroundings;
 use crate::host::machine;
@@ -76,7 +76,11 @@ impl Task {
                 self.log_until = Some(Instant::now() + Duration::from_secs(60 * u64::from(minutes)));
                 commands::set_log_level(&self.daemon.verbosity, Some(level))
             }
-            Command::SelfCheck {} => return Some(refused(id, "this version of the daemon has no self-check")),
+            Command::SelfCheck {} => {
+                let (check, config) = (self.daemon.check.clone(), self.config().clone());
+                beside(id, async move { check.run(&config).await }, self.outcomes.0.clone());
+                return None;
+            }
             Command::CollectDiagnostics { journal_minutes, upload } => {
                 let facts = self.diagnostics();
                 let to = self.destination(&id, upload);
@@ -102,6 +106,7 @@ impl Task {
         Destination {
             upload,
             ca_file: self.config().fleet.as_ref().and_then(|fleet| fleet.ca_file.clone()),
+            proxy: self.config().proxy.clone(),
             broker: self.session.clone().map(|session| (session, topic)),
         }
     }

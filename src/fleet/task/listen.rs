@@ -112,6 +112,7 @@ pub(super) fn link_settings(config: &Config, clean_start: bool) -> Option<LinkSe
         host: fleet.broker.host().to_owned(),
         port: fleet.broker.port(),
         ca_file: fleet.ca_file.clone(),
+        proxy: config.proxy.clone(),
         cert_file: fleet.cert_file.clone(),
         key_file: fleet.key_file.path().to_owned(),
         written: [written(&fleet.cert_file), written(fleet.key_file.path())],

@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiosk_proto::gate::{Class, DEFAULT_LIMIT, GateQueue, GateState};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::registry::Entry;
 use super::tcp;
+use crate::dial::{Keeper, Media, Wire};
 
-/// The gate's socket to the server. The entry is dropped after the stream.
+/// The gate's connection to the server. The entry is dropped after the socket.
 #[derive(Debug)]
 pub(super) struct Server {
-    pub(super) stream: TcpStream,
+    pub(super) wire: Wire,
+    _keeper: Option<Keeper>,
     _entry: Entry,
 }
 
@@ -26,6 +27,7 @@ pub(super) struct Server {
 pub struct Link {
     local: SocketAddr,
     remote: SocketAddr,
+    via: Option<String>,
     server: Mutex<Option<Arc<Server>>>,
     queue: Mutex<GateQueue>,
     limit: AtomicU64,
@@ -35,11 +37,13 @@ pub struct Link {
 }
 
 impl Link {
-    pub(super) fn new(remote: SocketAddr, stream: TcpStream, entry: Entry) -> io::Result<Self> {
+    pub(super) fn new(remote: SocketAddr, dialled: Media<Entry>) -> io::Result<Self> {
+        let Media { wire, keeper, via, known } = dialled;
         Ok(Self {
-            local: stream.local_addr()?,
+            local: wire.local_addr()?,
             remote,
-            server: Mutex::new(Some(Arc::new(Server { stream, _entry: entry }))),
+            via,
+            server: Mutex::new(Some(Arc::new(Server { wire, _keeper: keeper, _entry: known }))),
             queue: Mutex::default(),
             limit: AtomicU64::new(DEFAULT_LIMIT),
             start: Instant::now(),
@@ -57,10 +61,15 @@ impl Link {
         self.remote
     }
 
+    /// What stands between, if anything does.
+    pub fn via(&self) -> Option<&str> {
+        self.via.as_deref()
+    }
+
     /// Queues and connection now. None once it has ended; to be asked as often as wanted, it costs two system calls.
     pub fn state(&self) -> Option<GateState> {
         let server = self.server()?;
-        let tcp = tcp::state(server.stream.as_fd()).ok()?;
+        let tcp = tcp::state(server.wire.as_fd()).ok()?;
         Some(GateState { classes: self.queue().state(self.now()), tcp, in_flight_limit: self.limit() })
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kiosk_proto::audit;
+use kiosk_proto::call::Event;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -115,17 +116,23 @@ fn take(gate: &Arc<Shared>, server: SocketAddr, agent: TcpStream, remote: Socket
 
 async fn run(gate: &Arc<Shared>, server: SocketAddr, agent: &TcpStream) {
     let leg = gate.leg;
-    let entry = gate.gates.enter(GateSocket::Dialled(server));
-    let dialled = match dial::media(server, gate.from).await {
+    let known = |hop| gate.gates.enter(GateSocket::Dialled { hop, server });
+    let dialled = match dial::media(server, &gate.route, gate.gates.learnt(), known).await {
         Ok(dialled) => dialled,
         // The ICE agent sees its connection end, and tries others.
-        Err(error) => return warn!(leg, %server, "no media connection: {error}"),
+        Err(error) => {
+            let (peer, events) = &gate.told;
+            if error.is_between() {
+                events.happened(Event::NoWay(*peer, error.to_string()));
+            }
+            return warn!(leg, %server, "no media connection: {error}");
+        }
     };
-    let prepared = agent.set_nodelay(true).and_then(|()| tcp::tell_when_short(dialled.as_fd()));
+    let prepared = agent.set_nodelay(true).and_then(|()| tcp::tell_when_short(dialled.wire.as_fd()));
     if let Err(error) = prepared {
         warn!(leg, %server, %error, "the media connection keeps the kernel's settings");
     }
-    let link = match Link::new(server, dialled, entry) {
+    let link = match Link::new(server, dialled) {
         Ok(link) => Arc::new(link),
         Err(error) => return warn!(leg, %server, %error, "the media connection was lost at once"),
     };

@@ -12,12 +12,16 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kiosk_proto::call::PeerId;
 use kiosk_proto::config::PortRange;
 use tokio::sync::watch;
 use tracing::warn;
+
+use crate::dial::Route;
+use crate::events::Events;
 
 pub use link::Link;
 pub use registry::Gates;
@@ -39,7 +43,9 @@ struct Shared {
     gates: Gates,
     leg: &'static str,
     media_ports: PortRange,
-    from: Option<IpAddr>,
+    route: Route,
+    /// Whose gate it is, and who is told when what stands between does not lead to the server.
+    told: (PeerId, Events),
     /// Where the server is, and where the ICE agent dials instead.
     ways: Mutex<Vec<(SocketAddr, SocketAddr)>>,
     /// The link that the ICE agent has chosen.
@@ -51,11 +57,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Gate {
-    /// A gate that leads nowhere yet. `leg` is for the log; the server is dialled from the local address `from`.
-    pub fn new(gates: Gates, leg: &'static str, media_ports: PortRange, from: Option<IpAddr>) -> Self {
+    /// A gate that leads nowhere yet. `leg` is for the log; the server is dialled by `route`, and `told` is the peer
+    /// connection whose gate it is, and who hears why there is no way.
+    pub fn new(gates: Gates, leg: &'static str, media_ports: PortRange, route: Route, told: (PeerId, Events)) -> Self {
         let (ways, media) = (Mutex::default(), Mutex::default());
         let open = Arc::new(Mutex::new(Some(watch::channel(()).0)));
-        Self { shared: Arc::new(Shared { gates, leg, media_ports, from, ways, media }), open }
+        Self { shared: Arc::new(Shared { gates, leg, media_ports, route, told, ways, media }), open }
     }
 
     /// Where the ICE agent shall dial to reach `server`. The server itself is dialled only when it does. None when

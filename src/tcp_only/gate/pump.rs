@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Link;
 use super::tcp::{self, Queued};
+use crate::dial::Wire;
 
 /// One read: some frames of the largest kind.
 const UPWARDS: usize = 2 * MAX_FRAME_BYTES;
@@ -47,7 +48,7 @@ enum Blocked {
 /// Runs a link until it ends. `media` is called at the first packet that is not a connectivity check.
 pub(super) async fn run(link: &Link, agent: &TcpStream, media: impl FnOnce()) -> Ended {
     let Some(server) = link.server() else { return Ended::ByServer };
-    let server = &server.stream;
+    let server = &server.wire;
     let ended = tokio::select! {
         ended = upwards(link, agent, server, media) => ended,
         ended = downwards(server, agent) => ended,
@@ -64,7 +65,7 @@ pub(super) async fn run(link: &Link, agent: &TcpStream, media: impl FnOnce()) ->
     ended
 }
 
-async fn upwards(link: &Link, agent: &TcpStream, server: &TcpStream, media: impl FnOnce()) -> io::Result<Ended> {
+async fn upwards(link: &Link, agent: &TcpStream, server: &Wire, media: impl FnOnce()) -> io::Result<Ended> {
     let mut buffer = vec![0; UPWARDS];
     let mut filled = 0;
     let mut media = Some(media);
@@ -109,7 +110,10 @@ fn take(link: &Link, bytes: &[u8], media: &mut Option<impl FnOnce()>) -> usize {
 }
 
 /// Writes what there is room for.
-fn write(link: &Link, server: &TcpStream) -> io::Result<Blocked> {
+fn write(link: &Link, server: &Wire) -> io::Result<Blocked> {
+    if !server.flush()? {
+        return Ok(Blocked::BySocket);
+    }
     let mut queue = link.queue();
     if queue.is_empty() {
         return Ok(Blocked::Not);
@@ -118,17 +122,23 @@ fn write(link: &Link, server: &TcpStream) -> io::Result<Blocked> {
         let Queued { outstanding, unsent } = tcp::queued(server.as_fd())?;
         let Some(chunk) = queue.next(link.now(), Room::new(link.limit(), outstanding, unsent)) else { break };
         let class = chunk.class;
-        match server.try_write_vectored(&[io::IoSlice::new(chunk.first), io::IoSlice::new(chunk.second)]) {
+        match server.try_write(chunk.first, chunk.second) {
             Ok(written) => queue.written(class, written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Blocked::BySocket),
             Err(error) => return Err(error),
         }
     }
-    Ok(if queue.is_empty() { Blocked::Not } else { Blocked::ByLimit })
+    Ok(if !server.flush()? {
+        Blocked::BySocket
+    } else if queue.is_empty() {
+        Blocked::Not
+    } else {
+        Blocked::ByLimit
+    })
 }
 
 /// Sends what the connection hangs on, and nothing else.
-async fn farewell(link: &Link, server: &TcpStream) -> io::Result<()> {
+async fn farewell(link: &Link, server: &Wire) -> io::Result<()> {
     let forget = |queue: &mut GateQueue| [Class::Audio, Class::Video].map(|class| queue.discard(class));
     forget(&mut link.queue());
     loop {
@@ -144,14 +154,16 @@ async fn farewell(link: &Link, server: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn downwards(server: &TcpStream, agent: &TcpStream) -> io::Result<Ended> {
+async fn downwards(server: &Wire, agent: &TcpStream) -> io::Result<Ended> {
     let mut buffer = vec![0; DOWNWARDS];
     loop {
-        server.readable().await?;
         let mut rest = match server.try_read(&mut buffer) {
             Ok(0) => return Ok(Ended::ByServer),
             Ok(read) => buffer.get(..read).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                server.readable().await?;
+                continue;
+            }
             Err(error) => return Err(error),
         };
         while !rest.is_empty() {

@@ -8,6 +8,8 @@ use std::thread;
 use kiosk_proto::audit::GateSockets;
 use tokio::runtime::{Builder, Handle};
 
+use crate::dial::Learnt;
+
 /// All gates of the process. Their thread has nothing else to do: a call's task that blocks must not hold media back.
 #[derive(Debug, Clone, Default)]
 pub struct Gates(Arc<Shared>);
@@ -16,6 +18,7 @@ pub struct Gates(Arc<Shared>);
 struct Shared {
     runtime: Mutex<Option<Handle>>,
     sockets: Mutex<GateSockets>,
+    learnt: Learnt,
 }
 
 impl Gates {
@@ -32,6 +35,11 @@ impl Gates {
         Ok(handle)
     }
 
+    /// What the gates have learnt of the way to the server.
+    pub(super) fn learnt(&self) -> &Learnt {
+        &self.0.learnt
+    }
+
     fn change(&self) -> MutexGuard<'_, GateSockets> {
         self.0.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,7 +54,7 @@ impl Gates {
         match socket {
             GateSocket::Listener(address) => self.change().add_listener(address),
             GateSocket::Accepted { local, remote } => self.change().add_accepted(local, remote),
-            GateSocket::Dialled(remote) => self.change().add_dialled(remote),
+            GateSocket::Dialled { hop, server } => self.change().add_dialled(hop, server),
         }
         Entry { gates: self.clone(), socket }
     }
@@ -65,7 +73,12 @@ pub(super) enum GateSocket {
         remote: SocketAddr,
     },
     /// To the server.
-    Dialled(SocketAddr),
+    Dialled {
+        /// Where the socket leads.
+        hop: SocketAddr,
+        /// The server that is reached by it.
+        server: SocketAddr,
+    },
 }
 
 /// A socket that is known to be a gate's.
@@ -81,7 +94,7 @@ impl Drop for Entry {
         match self.socket {
             GateSocket::Listener(address) => sockets.remove_listener(address),
             GateSocket::Accepted { local, remote } => sockets.remove_accepted(local, remote),
-            GateSocket::Dialled(remote) => sockets.remove_dialled(remote),
+            GateSocket::Dialled { hop, server } => sockets.remove_dialled(hop, server),
         }
     }
 }

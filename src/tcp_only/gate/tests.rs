@@ -4,15 +4,18 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kiosk_proto::call::PeerId;
 use kiosk_proto::config::PortRange;
 use kiosk_proto::gate::{Class, Frames, GateState, LENGTH_BYTES, RESERVE, classify};
 
 use super::{Gate, Gates, Link};
+use crate::dial::Route;
+use crate::events::Events;
 
 const SOON: Duration = Duration::from_secs(5);
 
 fn gate() -> Gate {
-    Gate::new(Gates::default(), "publish", PortRange::default(), None)
+    Gate::new(Gates::default(), "publish", PortRange::default(), Route::default(), (PeerId(1), Events::channel().0))
 }
 
 fn server(address: &str) -> (TcpListener, SocketAddr) {

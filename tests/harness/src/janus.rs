@@ -13,7 +13,7 @@ use std::{
     env,
     fmt::Write as _,
     fs::{self, Permissions},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -46,6 +46,8 @@ pub struct JanusOptions {
     pub rooms: Vec<(u64, String)>,
     /// ICE lite, if it is to differ from what `kioskctl` chooses.
     pub ice_lite: Option<bool>,
+    /// A name that the certificate is for, beside the address.
+    pub name: Option<String>,
     /// More lines for the `[media]` table of the site file.
     pub media: String,
 }
@@ -61,6 +63,7 @@ impl JanusOptions {
             media_ports: "40000-40099".into(),
             rooms: vec![(ROOM, "Test branch, kiosk 1".into())],
             ice_lite: None,
+            name: None,
             media: String::new(),
         }
     }
@@ -120,7 +123,8 @@ impl Janus {
         for name in ["token-secret", "admin-secret"] {
             write_secret(&dir.join(name), &secret()?)?;
         }
-        let identity = ServerIdentity::create(&dir, &[&address, "localhost", "127.0.0.1"])?;
+        let names = [address.as_str(), "localhost", "127.0.0.1"].into_iter().chain(options.name.as_deref());
+        let identity = ServerIdentity::create(&dir, &names.collect::<Vec<_>>())?;
         let site = dir.join("site.toml");
         fs::write(&site, options.site(&dir, &identity)).map_err(Error::io(site.display().to_string()))?;
         run(kioskctl()?.args(["server", "render", "--site"]).arg(&site).arg("--out").arg(dir.join("etc")))?;
@@ -152,7 +156,7 @@ impl Janus {
     /// Where signalling over TLS is reached.
     pub fn wss_url(&self) -> String {
         let address = self.options.signalling_address.unwrap_or(self.options.address);
-        format!("wss://{address}:{}/", self.options.wss_port)
+        format!("wss://{}/", SocketAddr::new(address, self.options.wss_port))
     }
 
     /// Where signalling without TLS is reached by programs of Janus's own host.
@@ -215,7 +219,7 @@ fn launch(place: &Place, dir: &Path, options: &JanusOptions) -> Result<Process> 
 }
 
 /// A random secret, 64 hexadecimal digits.
-fn secret() -> Result<String> {
+pub(crate) fn secret() -> Result<String> {
     let mut bytes = [0; 32];
     let source = "/dev/urandom";
     std::io::Read::read_exact(&mut fs::File::open(source).map_err(Error::io(source))?, &mut bytes)
@@ -223,7 +227,7 @@ fn secret() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn create_dir(path: &Path) -> Result<()> {
+pub(crate) fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io(path.display().to_string()))
 }
 
@@ -234,7 +238,7 @@ pub(crate) fn write_secret(path: &Path, text: &str) -> Result<()> {
 }
 
 /// The project's command line tool, built beside this program.
-fn kioskctl() -> Result<Command> {
+pub(crate) fn kioskctl() -> Result<Command> {
     let mut command = Command::new(built("kioskctl")?);
     command.current_dir(repository());
     Ok(command)

@@ -30,6 +30,9 @@ const METHOD: Duration = Duration::from_secs(10);
 trait Control {
     fn start_call(&self) -> zbus::Result<String>;
     fn end_call(&self) -> zbus::Result<()>;
+    fn start_self_check(&self) -> zbus::Result<()>;
+    #[zbus(property)]
+    fn self_check(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn state(&self) -> zbus::Result<String>;
     #[zbus(property)]
@@ -179,6 +182,17 @@ impl Kiosk {
     /// Ends the call, if there is one.
     pub fn end_call(&self) -> Result<()> {
         Ok(self.runtime.block_on(self.control()?.end_call())?)
+    }
+
+    /// Begins the self-check.
+    pub fn start_self_check(&self) -> Result<()> {
+        Ok(self.runtime.block_on(self.control()?.start_self_check())?)
+    }
+
+    /// What is known of the self-check, as JSON.
+    pub fn self_check(&self) -> Result<serde_json::Value> {
+        let text = self.runtime.block_on(self.control()?.self_check())?;
+        serde_json::from_str(&text).map_err(Error::json("the self-check"))
     }
 
     /// `idle`, `connecting`, `waiting`, `active`, `recovering` or `ending`.

@@ -18,6 +18,8 @@ pub mod mosquitto;
 pub mod place;
 pub mod process;
 pub mod procfs;
+pub mod proxy;
+pub mod relay;
 pub mod scene;
 pub mod socket;
 pub mod tls;

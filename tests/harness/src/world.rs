@@ -215,6 +215,14 @@ fn setup_script(root: Option<&Path>) -> String {
              ip -netns {name} route add default via {gateway}\n"
         );
     }
+    // The kernel may say up to a second later that a cable carries, when another network was made or ended just before.
+    // Until then who looks for addresses finds none on it: Janus would offer another interface's, or nothing.
+    for host in Host::CABLED.map(Host::name) {
+        let _ = writeln!(
+            script,
+            "until ip -netns {host} -oneline link show dev eth0 | grep -q 'state UP'; do sleep 0.01; done"
+        );
+    }
     if let Some(root) = root {
         for path in ["/proc", "/sys", "/dev"] {
             let _ = writeln!(script, "mount --rbind {path} '{}{path}'", root.display());

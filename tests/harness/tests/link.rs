@@ -17,6 +17,8 @@ fn ping_and_a_plain_transfer_find_the_link_that_was_asked_for() {
         let asked = Scenario::find("steady10").ok_or_else(|| Error::Other("no such scenario".into()))?;
         let emulator = Emulator::start(world, asked, "reno")?;
         println!("{:?}", PathCheck::run(world, &emulator, asked)?);
+        let addresses = world.run(Host::Server, "ip", &["-oneline", "address", "show", "scope", "link"])?;
+        assert!(!addresses.contains("fe80") || addresses.lines().all(|line| line.contains("eth0")), "{addresses}");
         emulator.change(Change::Down);
         let server = Host::Server.address().to_string();
         assert!(world.run(Host::Kiosk, "ping", &["-c", "3", "-i", "0.1", "-W", "1", &server]).is_err());

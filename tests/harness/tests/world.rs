@@ -48,6 +48,21 @@ fn udp_that_the_firewall_drops_is_counted_and_does_not_reach_the_cable() {
     });
 }
 
+/// Programs that look for addresses leave out an interface that does not carry.
+#[test]
+fn cables_carry_as_soon_as_the_world_is_there() {
+    // Another network that has just ended makes the kernel slow to say so.
+    for _ in 0..5 {
+        scenario(|world| {
+            for host in Host::CABLED {
+                let links = world.run(host, "ip", &["-oneline", "link", "show", "up"])?;
+                assert!(links.contains("eth0") && !links.contains("NO-CARRIER"), "{}: {links}", host.name());
+            }
+            Ok(())
+        });
+    }
+}
+
 #[test]
 fn hosts_reach_each_other_until_a_cable_is_pulled() {
     scenario(|world| {

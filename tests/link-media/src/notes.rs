@@ -1,6 +1,7 @@
 //! What the receiver writes down: one line of JSON for each thing that arrives.
 
 use std::io::{BufWriter, Stdout, Write, stdout};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -24,12 +25,14 @@ pub struct Notes {
 
 #[derive(Debug, Clone)]
 struct Judge {
-    every: u16,
+    every: u32,
+    /// Frames shown so far: not their numbers are counted, since a sender that leaves every other out sends odd ones only.
+    shown: Arc<AtomicU32>,
     frames: SyncSender<(Frame, gst::Sample)>,
 }
 
 impl Notes {
-    /// Lines to standard output. With a reference, the quality of every n-th frame of the recording is measured, on a
+    /// Lines to standard output. With a reference, the quality of every n-th frame that is shown is measured, on a
     /// thread of its own: decoding must not wait for it.
     ///
     /// # Errors
@@ -41,7 +44,7 @@ impl Notes {
             let (frames, inbox) = sync_channel(WAITING);
             let own = notes.clone();
             thread::Builder::new().name("quality".to_owned()).spawn(move || own.judge(&reference, &inbox))?;
-            notes.judge = Some(Judge { every: u16::try_from(every.max(1)).unwrap_or(u16::MAX), frames });
+            notes.judge = Some(Judge { every: every.max(1), shown: Arc::default(), frames });
         }
         Ok(notes)
     }
@@ -60,7 +63,7 @@ impl Notes {
     /// Writes the line of a frame, at once or when its quality is known. A frame that would have to wait for too many
     /// others is written without.
     pub fn frame(&self, frame: Frame, sample: gst::Sample) {
-        let judge = self.judge.as_ref().filter(|judge| frame.index.is_some_and(|index| index % judge.every == 0));
+        let judge = self.judge.as_ref().filter(|judge| judge.shown.fetch_add(1, Ordering::Relaxed) % judge.every == 0);
         match judge.map(|judge| judge.frames.try_send((frame.clone(), sample))) {
             Some(Ok(())) => {}
             None | Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) => self.write(&Line::Frame(frame)),

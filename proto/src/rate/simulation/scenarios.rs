@@ -49,10 +49,23 @@ fn a_step_down_costs_no_lasting_delay() {
     for (rtt, least) in [(20, 150), (60, 180), (150, 230)] {
         let log = alone(Network::new(rtt, step_down), ENCODER, 50);
         holds(&format!("1.5 -> 0.6 Mbit/s, {rtt} ms"), &log, (22.0, 50.0), 400, 250, 0.9 * 600.0);
-        assert!(log.p95(22.0, 50.0) < ms(least + 100), "{rtt} ms");
+        assert!(log.p95(22.0, 50.0) < ms(least), "{rtt} ms");
         // Two round trips, and what it takes to see a queue of some packets.
         let lower = log.verdicts.iter().find(|(at, v)| *at > ms(20_000) && v.bits_per_second < 700_000).unwrap().0;
         assert!(lower < ms(20_500) + ms(2 * rtt), "{lower:?}");
+    }
+}
+
+/// What the link carried when a queue stood last is approached with caution: most of the time no queue is there at all.
+#[test]
+fn a_link_that_does_not_change_is_not_filled_again_and_again() {
+    for (capacity, median, p95) in [((|_| 600_000) as fn(Duration) -> u64, 80, 140), (|_| 1_500_000, 65, 110)] {
+        let log = alone(Network::new(20, capacity), ENCODER, 60);
+        let half = Log::percentile(&log.frames, 15.0, 60.0, 0.5);
+        println!("{} kbit/s: median {half:?}, p95 {:?}", capacity(ms(0)) / 1000, log.p95(15.0, 60.0));
+        assert!(half < ms(median), "median {half:?}");
+        assert!(log.p95(15.0, 60.0) < ms(p95), "p95 {:?}", log.p95(15.0, 60.0));
+        assert!(log.rate(15.0, 60.0) > 0.9 * capacity(ms(0)) as f64, "{}", log.rate(15.0, 60.0));
     }
 }
 
@@ -71,7 +84,7 @@ fn a_link_for_a_stamp_of_a_picture() {
     for rtt in [20, 60] {
         let log = alone(Network::new(rtt, |_| 300_000), ENCODER, 40);
         holds(&format!("0.3 Mbit/s, {rtt} ms"), &log, (5.0, 40.0), 450, 350, 0.9 * 300.0);
-        assert_eq!(log.verdicts.last().unwrap().1.step.height, 360);
+        assert!(log.verdicts.last().unwrap().1.step.frames_per_second <= 15);
     }
 }
 

@@ -185,9 +185,10 @@ fn lead_through(world: &World, congestion_control: &str) -> Result<()> {
          echo \"as root: sysctl -w net.ipv4.tcp_allowed_congestion_control='reno cubic bbr'\" >&2; exit 1; }}\n\
          echo 1 > tcp_no_metrics_save\n"
     );
+    // Without an address of its own, which ICE would try to use.
     let up = format!(
         "echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/{DEVICE}/rp_filter\n\
-         ip link set {DEVICE} mtu {MTU} txqueuelen 1000 up\n"
+         ip link set {DEVICE} addrgenmode none mtu {MTU} txqueuelen 1000 up\n"
     );
     let router = format!("{up}ip route add default dev {DEVICE} table 77; ip rule add iif kiosk lookup 77\n");
     let server = format!("{tcp}{up}ip route add {}/32 dev {DEVICE}\n", Host::Kiosk.address());

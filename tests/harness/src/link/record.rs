@@ -16,7 +16,7 @@ pub struct ReceiverOptions {
     pub publishers: Vec<Subscription>,
     /// The recording that all of them send, prepared by `link-recording`; without it no quality is measured.
     pub recording: Option<String>,
-    /// Quality is measured on every n-th frame of the recording.
+    /// Quality is measured on every n-th frame that is shown.
     pub quality_every: u32,
 }
 

@@ -67,7 +67,7 @@ fn media(leg: &LegFigures) -> String {
 }
 
 fn connection(leg: &LegFigures) -> String {
-    let Some(PairFigures { local, remote }) = &leg.pair else { return leg.state.clone() };
+    let Some(PairFigures { local, remote, .. }) = &leg.pair else { return leg.state.clone() };
     let end = |end: &EndpointFigures| format!("{} {}:{}", end.transport, end.address, end.port);
     format!("{} -> {}", end(local), end(remote))
 }
@@ -110,7 +110,7 @@ mod tests {
     fn a_person_sees_transport_size_rate_and_faults() {
         let mut figures = CallFigures { elapsed_ms: 83_000, ..CallFigures::default() };
         let end = |port| EndpointFigures { transport: "tcp".into(), address: "10.0.0.2".into(), port };
-        figures.publish.pair = Some(PairFigures { local: end(50000), remote: end(40001) });
+        figures.publish.pair = Some(PairFigures { local: end(50000), remote: end(40001), via: None });
         figures.publish.video.width = 1280;
         figures.publish.video.height = 720;
         figures.publish.video.bits_per_second = 1_040_000;

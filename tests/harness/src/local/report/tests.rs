@@ -4,7 +4,7 @@ use kiosk_proto::figures::EndpointFigures;
 
 fn good() -> Report {
     let end = |transport: &str, port| EndpointFigures { transport: transport.into(), address: "10.0.0.1".into(), port };
-    let pair = Some(PairFigures { local: end("tcp", 50000), remote: end("tcp", 40003) });
+    let pair = Some(PairFigures { local: end("tcp", 50000), remote: end("tcp", 40003), via: None });
     let browser = |port| BrowserEnd { protocol: "tcp".into(), tcptype: None, address: None, port };
     let agent_pair = |leg: &str| BrowserPair { leg: leg.into(), local: browser(9), remote: browser(40099) };
     Report {

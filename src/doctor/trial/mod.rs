@@ -1,0 +1,462 @@
+//! The trial call: the kiosk publishes as it always does, and subscribes to itself in its own room. Janus needs no other
+//! plugin for it, and everything takes the way that a customer's call takes.
+
+mod ends;
+mod load;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use gstreamer_webrtc::WebRTCSDPType;
+use kiosk_proto::audit::{self, SelectedPair};
+use kiosk_proto::call::{Event, PeerId};
+use kiosk_proto::check::proof::{Signalled, Sockets, Wire};
+use kiosk_proto::check::trial::{Capacity, Spread, Steady};
+use kiosk_proto::config::{AudioSource, CameraSource, Config};
+use kiosk_proto::ice::{Direction, TcpOnlyCandidate, TcpOnlyPolicy, TcpOnlySdp};
+use kiosk_proto::janus::{FeedId, HandleId, Message, Participant, Request, RoomEvent};
+use kiosk_proto::secret::Secret;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{interval, sleep, timeout};
+
+use super::client::Client;
+use super::server::{AGAIN, NO_PORTS, TRIES};
+use super::wire::Watch;
+use crate::events::{Events, News};
+use crate::media::link::{self, LastRate, LinkWatch};
+use crate::media::peer::Peer;
+use crate::media::playback::Playback;
+use crate::media::port::Inlet;
+use crate::media::publish::Publisher;
+use crate::media::receive::Receiver;
+use crate::tcp_only::gate::Gates;
+use crate::tcp_only::sockets;
+
+use ends::Ends;
+
+const PUBLISH: PeerId = PeerId(1);
+const RECEIVE: PeerId = PeerId(2);
+/// As in a call: beyond it the media connection is taken as blocked.
+const SETUP: Duration = Duration::from_secs(12);
+/// Until rate and decoder have settled.
+const SETTLE: Duration = Duration::from_secs(2);
+/// How long picture and sound are measured.
+const STEADY: Duration = Duration::from_secs(4);
+/// Between two looks at sockets and messages.
+const LOOK: Duration = Duration::from_millis(100);
+/// A peer connection that is still closing after this is left behind.
+const CLOSE: Duration = Duration::from_millis(1500);
+
+/// Why there was no trial call, or not all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// It does not work.
+    Failed(String),
+    /// Somebody needs the room.
+    Disturbs(String),
+    /// The self-check was told to end.
+    Asked,
+}
+
+impl From<String> for Stop {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+/// What the trial call showed; of one that failed, what there was until then.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Picture and sound.
+    pub steady: Option<Steady>,
+    /// What the way carries.
+    pub capacity: Option<Capacity>,
+    /// Candidates and descriptions.
+    pub signalled: Signalled,
+    /// Sockets of this process.
+    pub sockets: Sockets,
+    /// Addresses of the server that media was sent to.
+    pub servers: BTreeSet<IpAddr>,
+    /// What the peer connections say of themselves.
+    pub pairs: Vec<SelectedPair>,
+    /// What was on the wire.
+    pub wire: Option<Wire>,
+}
+
+/// What a kiosk needs to enter its room.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    /// PIN of the room.
+    pub pin: Option<Secret>,
+    /// Signed token of the room.
+    pub token: Option<Secret>,
+}
+
+/// One of the two connections.
+#[derive(Debug)]
+struct Leg {
+    handle: HandleId,
+    /// Whether Janus knows the description that our candidates belong to.
+    described: bool,
+    waiting: Vec<Option<TcpOnlyCandidate>>,
+    up: Option<Instant>,
+}
+
+impl Leg {
+    fn new(handle: HandleId) -> Self {
+        Self { handle, described: false, waiting: Vec::new(), up: None }
+    }
+}
+
+struct Trial<'a> {
+    config: Config,
+    policy: TcpOnlyPolicy,
+    client: &'a mut Client,
+    stop: watch::Receiver<bool>,
+    events: Events,
+    inbox: mpsc::Receiver<News>,
+    gates: Gates,
+    watched: Option<i32>,
+    own: Option<FeedId>,
+    legs: [Leg; 2],
+    publisher: Publisher,
+    receiver: Option<Receiver>,
+    pictures: Inlet,
+    playback: Playback,
+    begin: Instant,
+    shown: &'a mut Shown,
+}
+
+/// The configuration of the trial: everything as in a call, but for what is before and behind it.
+fn trial_config(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.camera.source = CameraSource::Test;
+    if config.audio.source != AudioSource::None {
+        config.audio.source = AudioSource::ToneCode;
+    }
+    config
+}
+
+/// Who else is in the room, by what Janus says.
+///
+/// # Errors
+/// When Janus does not tell.
+pub async fn others(client: &mut Client, handle: HandleId, room: u64) -> Result<Vec<Participant>, String> {
+    match client.request(&Request::Participants(client.at(handle), room)).await? {
+        (RoomEvent::Participants(list), _) => Ok(list),
+        other => Err(format!("Janus does not say who is in the room: {other:?}")),
+    }
+}
+
+/// Makes the call. What was seen is in `shown`, however it ends.
+///
+/// # Errors
+/// Why it was not made, or not to its end.
+pub async fn call(
+    config: &Config,
+    client: &mut Client,
+    keys: &Keys,
+    stop: watch::Receiver<bool>,
+    shown: &mut Shown,
+) -> Result<(), Stop> {
+    let config = trial_config(config);
+    let policy = TcpOnlyPolicy { media_ports: config.janus.media_ports };
+    let watch = Watch::start();
+    let handles = [client.attach().await?, client.attach().await?];
+    let (events, inbox) = Events::channel();
+    let (gates, last) = (Gates::default(), LastRate::default());
+    let rate = link::settings(&config, &last);
+    let publisher = Publisher::new(PUBLISH, &config, policy.clone(), events.clone(), gates.clone(), rate)
+        .map_err(|error| Stop::Failed(error.to_string()))?;
+    let (pictures, sound, playback) = (Inlet::default(), Inlet::default(), Playback::default());
+    pictures.lead_to(Some(publisher.pictures.clone()));
+    sound.lead_to(publisher.sound.clone());
+    let ends =
+        Ends::open(&config, &events, &pictures, &sound, &playback).map_err(|error| Stop::Failed(error.to_string()))?;
+    let mut trial = Trial {
+        policy,
+        client,
+        stop,
+        events,
+        inbox,
+        gates,
+        watched: watch.descriptor(),
+        own: None,
+        legs: handles.map(Leg::new),
+        publisher,
+        receiver: None,
+        pictures,
+        playback,
+        begin: Instant::now(),
+        shown,
+        config,
+    };
+    let outcome = trial.run(&ends, keys, &last).await;
+    trial.close(ends).await;
+    shown.wire = spawn_blocking(move || watch.end()).await.ok();
+    outcome
+}
+
+impl Trial<'_> {
+    async fn run(&mut self, ends: &Ends, keys: &Keys, last: &LastRate) -> Result<(), Stop> {
+        self.begin = Instant::now();
+        self.publish(keys).await?;
+        self.subscribe(keys).await?;
+        let up = self.legs[0].up.unwrap_or(self.begin) - self.begin;
+        let rate = link::settings(&self.config, last);
+        let watch = LinkWatch::start(self.publisher.clone(), self.pictures.clone(), rate, last.clone());
+        let frames = self.playback.frames.clone();
+        let first = self.until(SETUP, |_| frames.buffers() > 0).await?.then(|| self.begin.elapsed());
+        if first.is_some() {
+            self.until(SETTLE, |_| false).await?;
+        }
+        self.steady(ends, up, first).await?;
+        self.look_at_pairs().await;
+        drop(watch);
+        if first.is_some() {
+            self.load(ends, last.get()).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, keys: &Keys) -> Result<(), Stop> {
+        let (room, display) = (self.config.janus.room, format!("doctor/{}", self.config.kiosk.id));
+        let offer = self.publisher.offer().await.map_err(|error| Stop::Failed(error.to_string()))?;
+        self.shown.signalled.sent.push(offer.as_str().to_owned());
+        let mut tries = 1;
+        let jsep = loop {
+            let at = self.client.at(self.legs[0].handle);
+            let (pin, token) = (keys.pin.clone(), keys.token.clone());
+            let join = Request::Join { at, room, display: display.clone(), pin, token };
+            if let (RoomEvent::Joined(present), _) = self.client.request(&join).await?
+                && let Some(other) = present.first()
+            {
+                return Err(Stop::Disturbs(other.display.clone()));
+            }
+            match self.client.request(&Request::Publish(at, offer.clone())).await {
+                Ok((_, jsep)) => break jsep,
+                // As for the negotiation before.
+                Err(reason) if reason.contains(NO_PORTS) && tries < TRIES => {
+                    self.again(0).await?;
+                    tries += 1;
+                }
+                Err(reason) => return Err(reason.into()),
+            }
+        };
+        let answer = self.description(jsep, "answer")?;
+        self.publisher
+            .peer
+            .set_remote(WebRTCSDPType::Answer, &answer)
+            .await
+            .map_err(|error| Stop::Failed(error.to_string()))?;
+        self.legs[0].described = true;
+        self.send_candidates(0).await?;
+        if !self.until(SETUP, |trial| trial.legs[0].up.is_some()).await? {
+            return Err(Stop::Failed(format!("no media connection within {} s", SETUP.as_secs())));
+        }
+        let name = format!("doctor/{}", self.config.kiosk.id);
+        let present = others(self.client, self.legs[0].handle, room).await?;
+        self.own = present.iter().find(|participant| participant.display == name).map(|own| own.feed);
+        Ok(())
+    }
+
+    /// A new handle in the place of one that Janus had no port for.
+    async fn again(&mut self, leg: usize) -> Result<(), Stop> {
+        let (session, handle) = self.client.at(self.legs[leg].handle);
+        self.client.tell(&Request::Detach(session, handle)).await?;
+        sleep(AGAIN).await;
+        self.legs[leg].handle = self.client.attach().await?;
+        Ok(())
+    }
+
+    async fn subscribe(&mut self, keys: &Keys) -> Result<(), Stop> {
+        let Some(feed) = self.own else {
+            return Err(Stop::Failed("Janus does not list what the kiosk publishes".to_owned()));
+        };
+        let mut tries = 1;
+        let (at, jsep) = loop {
+            let at = self.client.at(self.legs[1].handle);
+            let (room, pin, token) = (self.config.janus.room, keys.pin.clone(), keys.token.clone());
+            match self.client.request(&Request::Subscribe { at, room, feed, pin, token }).await {
+                Ok((_, jsep)) => break (at, jsep),
+                // A subscription for which Janus has no port gets no answer at all.
+                Err(_) if tries < 2 => {
+                    self.again(1).await?;
+                    tries += 1;
+                }
+                Err(reason) => return Err(reason.into()),
+            }
+        };
+        let offer = self.description(jsep, "offer")?;
+        let (policy, events, gates) = (self.policy.clone(), self.events.clone(), self.gates.clone());
+        let receiver = Receiver::new(RECEIVE, &self.config, policy, events, gates, &self.playback)
+            .map_err(|error| Stop::Failed(error.to_string()))?;
+        self.receiver = Some(receiver.clone());
+        let answer = receiver.answer(&offer).await.map_err(|error| Stop::Failed(error.to_string()))?;
+        self.shown.signalled.sent.push(answer.as_str().to_owned());
+        self.client.tell(&Request::Start(at, answer)).await?;
+        self.legs[1].described = true;
+        self.send_candidates(1).await
+    }
+
+    /// Takes a description of Janus: noted as it came, and as it is used.
+    fn description(&mut self, jsep: Option<(String, String)>, kind: &str) -> Result<TcpOnlySdp, Stop> {
+        let Some((_, text)) = jsep.filter(|(found, _)| found == kind) else {
+            return Err(Stop::Failed(format!("Janus sent no {kind}")));
+        };
+        let filtered = TcpOnlySdp::filter(&self.policy, Direction::Incoming, &text)
+            .map_err(|error| Stop::Failed(format!("Janus' {kind}: {error}")))?;
+        self.shown.signalled.received.push(text);
+        self.shown.signalled.taken.push(filtered.as_str().to_owned());
+        Ok(filtered)
+    }
+
+    async fn send_candidates(&mut self, leg: usize) -> Result<(), Stop> {
+        let Some(leg) = self.legs.get_mut(leg).filter(|leg| leg.described) else { return Ok(()) };
+        let at = self.client.at(leg.handle);
+        for candidate in leg.waiting.drain(..) {
+            let request = match candidate {
+                Some(candidate) => {
+                    self.shown.signalled.trickled.push(candidate.line());
+                    Request::Trickle(at, candidate)
+                }
+                None => Request::TrickleCompleted(at),
+            };
+            self.client.tell(&request).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the call go on until something is so. Returns whether it was, in time.
+    async fn until(&mut self, at_most: Duration, so: impl Fn(&Self) -> bool) -> Result<bool, Stop> {
+        let end = Instant::now() + at_most;
+        let mut look = interval(LOOK);
+        while !so(self) {
+            if *self.stop.borrow() {
+                return Err(Stop::Asked);
+            }
+            tokio::select! {
+                news = self.inbox.recv() => if let Some(News::Happened(event)) = news {
+                    self.happened(event).await?;
+                },
+                message = self.client.next() => self.message(message?)?,
+                _ = look.tick() => self.look_at_sockets(),
+                () = sleep(end.saturating_duration_since(Instant::now())) => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    async fn happened(&mut self, event: Event) -> Result<(), Stop> {
+        match event {
+            Event::LocalCandidate(id, candidate) => {
+                let leg = usize::from(id == RECEIVE);
+                self.legs[leg].waiting.push(candidate);
+                self.send_candidates(leg).await
+            }
+            Event::PeerFailed(_, fault) => Err(Stop::Failed(fault.message)),
+            Event::ConnectionFailed(_) => {
+                Err(Stop::Failed("the media connection failed: is each media port open that Janus offers?".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn message(&mut self, message: Message) -> Result<(), Stop> {
+        match message {
+            Message::WebRtcUp(handle) => {
+                if let Some(leg) = self.legs.iter_mut().find(|leg| leg.handle == handle) {
+                    leg.up.get_or_insert_with(Instant::now);
+                }
+            }
+            Message::Trickle(handle, Some((mline, line))) => {
+                self.shown.signalled.received.push(line.clone());
+                let Ok(candidate) = self.policy.judge(Direction::Incoming, mline, &line) else { return Ok(()) };
+                self.shown.signalled.taken.push(candidate.line());
+                let peers = [Some(&self.publisher.peer), self.receiver.as_ref().map(|receiver| &receiver.peer)];
+                let at = self.legs.iter().position(|leg| leg.handle == handle);
+                if let Some(peer) = at.and_then(|at| peers[at]) {
+                    peer.add_candidate(&candidate);
+                }
+            }
+            Message::Hangup(handle, reason) if self.legs.iter().any(|leg| leg.handle == handle) => {
+                return Err(Stop::Failed(format!("Janus hung up: {reason}")));
+            }
+            Message::Event { event: RoomEvent::Joined(present) | RoomEvent::Publishers(present), .. } => {
+                if let Some(other) = present.iter().find(|other| Some(other.feed) != self.own) {
+                    return Err(Stop::Disturbs(other.display.clone()));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// As the running audit of a call does.
+    fn look_at_sockets(&mut self) {
+        let before = self.gates.sockets();
+        let Ok((mut all, _)) = sockets::look() else { return };
+        all.retain(|socket| Some(socket.fd) != self.watched);
+        let gates = before.or(self.gates.sockets());
+        let (ports, seen) = (self.policy.media_ports, &mut self.shown.sockets);
+        audit::count(&all, &mut seen.figures);
+        seen.violations.extend(audit::judge(&all, &gates, &[], ports).iter().map(ToString::to_string));
+        let proxy = self.config.proxy.as_ref().map(|proxy| proxy.address.port());
+        let carries = |port| ports.contains(port) || Some(port) == proxy;
+        let remotes = all.iter().filter_map(|socket| socket.remote).filter(|remote| carries(remote.port()));
+        // On loopback the ICE agent talks to the gate; a server on this machine is no site's.
+        seen.media.extend(remotes.clone().filter(|remote| !remote.ip().is_loopback()));
+        self.shown.servers.extend(remotes.map(|remote| remote.ip()).filter(|ip| !ip.is_loopback()));
+    }
+
+    async fn steady(&mut self, ends: &Ends, up: Duration, first: Option<Duration>) -> Result<(), Stop> {
+        let counts = |trial: &Self| {
+            let back = trial.receiver.as_ref().map_or(0, |receiver| receiver.audio_packets.buffers());
+            let sent = (trial.publisher.encoded.buffers(), trial.publisher.audio_packets.buffers());
+            (sent.0, trial.playback.frames.buffers(), sent.1, back)
+        };
+        ends.seen();
+        let before = counts(self);
+        self.until(STEADY, |_| false).await?;
+        let (after, (pictures, tones)) = (counts(self), ends.seen());
+        self.shown.steady = Some(Steady {
+            up,
+            first_picture: first,
+            frames_sent: after.0 - before.0,
+            frames_back: after.1 - before.1,
+            sound_sent: after.2 - before.2,
+            sound_back: after.3 - before.3,
+            picture: Spread::of(pictures),
+            sound: Spread::of(tones),
+        });
+        Ok(())
+    }
+
+    async fn look_at_pairs(&mut self) {
+        let peers = [Some(self.publisher.peer.clone()), self.receiver.as_ref().map(|receiver| receiver.peer.clone())];
+        for peer in peers.into_iter().flatten() {
+            if let Some((_, pair)) = peer.pair().await {
+                self.shown.pairs.push(pair);
+            }
+        }
+    }
+
+    /// Who dials hangs up: the connections first, then what Janus knows of them.
+    async fn close(self, ends: Ends) {
+        ends.close().await;
+        self.pictures.lead_to(None);
+        let peers = [Some(self.publisher.peer), self.receiver.map(|receiver| receiver.peer)];
+        let closed = peers.into_iter().flatten().map(close);
+        let _ = timeout(CLOSE, futures_util::future::join_all(closed)).await;
+    }
+}
+
+async fn close(peer: Peer) {
+    let is_left = peer.is_left();
+    let _ = spawn_blocking(move || peer.stop()).await;
+    while is_left() {
+        sleep(Duration::from_millis(2)).await;
+    }
+}
