@@ -35,11 +35,11 @@ fn what_cuts_the_kiosk_off_takes_itself_back_and_is_remembered() {
         let before = fleet.wait_reported("a report", |reported| reported["effective"].is_string())?;
 
         // The broker: nobody listens there. The kiosk comes back by itself, since nobody can tell it to.
-        let elsewhere = json!({"fleet": {"broker": "mqtts://10.77.1.2:8884"}});
+        let elsewhere = json!({"fleet": {"broker": "mqtts://10.77.1.2:8899"}});
         fleet.push(&desired(1, elsewhere.clone()))?;
         fleet.wait_presence(false)?;
         let why = taken_back(&mut fleet, 1, &before)?;
-        assert!(why.contains("the broker was not reached") && why.contains("10.77.1.2:8884"), "{why}");
+        assert!(why.contains("the broker was not reached") && why.contains("10.77.1.2:8899"), "{why}");
         fleet.wait_presence(true)?;
 
         fleet.push(&desired(2, json!({"janus": {"url": "wss://10.77.1.2:9999/"}})))?;

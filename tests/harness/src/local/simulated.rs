@@ -33,7 +33,12 @@ use std::{
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use tokio::{net::TcpStream, sync::mpsc, task::JoinSet, time::sleep};
+use tokio::{
+    net::TcpStream,
+    sync::mpsc,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
@@ -45,6 +50,8 @@ use tokio_rustls::{
 
 /// Events that were sent and not acknowledged yet.
 const WINDOW: usize = 8;
+/// How long a TLS handshake may take, as in the daemon.
+const TLS: Duration = Duration::from_secs(5);
 
 /// What all simulated kiosks have in common.
 #[derive(Debug, Clone)]
@@ -180,7 +187,11 @@ pub(crate) fn over(options: &mut MqttOptions, host: String, tls: TlsConnector) {
             let name = ServerName::try_from(host).map_err(io::Error::other)?;
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            tls.connect(name, stream).await
+            // Of a connection that the broker's queue had no room for, only this side knows: it must give up soon.
+            match timeout(TLS, tls.connect(name, stream)).await {
+                Ok(connected) => connected,
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            }
         }
     });
 }
