@@ -5,7 +5,7 @@ use kiosk_proto::proxy::{Answer, MAX_ANSWER_BYTES};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut answer = Answer::new(bytes.len() % 2 == 0);
+    let mut answer = Answer::new(bytes.len().is_multiple_of(2));
     for (index, byte) in bytes.iter().enumerate() {
         assert!(index <= MAX_ANSWER_BYTES);
         let Some(end) = answer.push(*byte) else { continue };
