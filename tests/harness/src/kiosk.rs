@@ -152,11 +152,17 @@ impl Kiosk {
         Ok(kiosk)
     }
 
-    /// Starts the daemon again after it ended.
+    /// Starts the daemon again after it ended, and waits until it is there.
     pub fn restart(&mut self) -> Result<()> {
+        self.launch_again()?;
+        self.connect()
+    }
+
+    /// The same for one that may end at once: nobody waits for it, and nothing can be asked of it.
+    pub fn launch_again(&mut self) -> Result<()> {
         self.control = None;
         self.process = launch(&self.program, &self.place, &self.name, &self.file, &self.environment)?;
-        self.connect()
+        Ok(())
     }
 
     /// Writes the configuration file anew; the daemon reads it at SIGHUP or its next start.
