@@ -213,12 +213,14 @@ fn a_kiosk_dials_its_servers_by_tcp_and_nothing_else_passes() {
 fn the_server_takes_calls_by_tcp_and_no_udp() {
     in_own_network("firewall::the_server_takes_calls_by_tcp_and_no_udp", || {
         let neighbour = Neighbour::new();
+        // The neighbour is one of the admins.
         let open = [
             (443, "signalling_in"),
             (8989, "signalling_in"),
             (40000, "media_in"),
             (40099, "media_in"),
             (8883, "fleet_in"),
+            (8884, "fleet_in"),
             (22, "ssh_in"),
         ];
         let mut doors = Vec::new();
