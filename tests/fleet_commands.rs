@@ -107,6 +107,8 @@ fn a_clock_that_is_wrong_by_ten_years_and_not_synchronised_decides_nothing() {
 fn diagnostics_come_in_parts_and_without_secrets() {
     scenario(|world| {
         let janus = scene::janus(world)?;
+        // Making a configuration signs the kiosk's tokens too; what is signed last stands in the files.
+        let config = scene::kiosk_config(&janus)?;
         let (token, _) = janus.kiosk_token_files(ROOM)?;
         let secret = fs::read_to_string(&token).map_err(Error::io("the token"))?.trim().to_owned();
         // The journal of this machine: many lines that do not compress, and one that has what no line should have.
@@ -120,7 +122,7 @@ fn diagnostics_come_in_parts_and_without_secrets() {
         fs::write(&journalctl, script).map_err(Error::io("a script"))?;
         fs::set_permissions(&journalctl, fs::Permissions::from_mode(0o755)).map_err(Error::io("a script"))?;
         let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
-        let mut fleet = Fleet::start_in(world, fleet::broker(world)?, scene::kiosk_config(&janus)?, &[("PATH", path)])?;
+        let mut fleet = Fleet::start_in(world, fleet::broker(world)?, config, &[("PATH", path)])?;
 
         let mut collect = |max_bytes: u32| -> Result<(Value, Vec<u8>)> {
             let upload = Upload::Mqtt { max_bytes };

@@ -11,7 +11,7 @@ use kiosk_harness::{
     scene::{self, SETUP},
     world::{Host, World, scenario},
 };
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 /// Where the relay is.
 const RELAY: Host = Host::Agent2;
@@ -62,6 +62,12 @@ fn a_two_way_call_through_port_443_alone() {
             assert_eq!(pair.remote.address, Host::Server.address().to_string());
         }
         assert_eq!(datagram_sockets(relay.process().pid())?, 0, "UDP sockets of the relay");
+        // The allocations are asked for again every 20 s, which the connections survive.
+        let before = kiosk.figures()?;
+        thread::sleep(Duration::from_secs(22));
+        scene::flows(&mut kiosk, &mut agent, SETUP)?;
+        let after = kiosk.figures()?;
+        assert_eq!((after.publish.pair, after.receive.pair), (before.publish.pair, before.receive.pair));
 
         agent.end()?;
         kiosk.end_call()?;

@@ -28,6 +28,9 @@ const ANSWER: Duration = Duration::from_secs(4);
 const KEEP: u32 = 2;
 /// At least this long between two of them, whatever the relay says.
 const LEAST: Duration = Duration::from_secs(10);
+/// And at most this long: nothing else is sent on that connection, and boxes on the way forget one that was quiet for a
+/// minute.
+const MOST: Duration = Duration::from_secs(20);
 
 /// What is known of the site's way to the relay.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +186,7 @@ async fn read(stream: &mut dyn Stream) -> Result<Vec<u8>, Refusal> {
 /// Refreshes the allocation until that fails; the relay then closes the connection to the server.
 async fn keep(stream: &mut dyn Stream, mut session: Session, mut lifetime: Duration) -> Refusal {
     loop {
-        sleep((lifetime / KEEP).max(LEAST)).await;
+        sleep((lifetime / KEEP).clamp(LEAST, MOST)).await;
         match ask(stream, &mut session, Ask::Refresh).await {
             Ok(Answer::Kept(until)) => lifetime = until,
             Ok(_) => return Refusal::Unproven,

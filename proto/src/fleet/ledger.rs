@@ -268,8 +268,12 @@ impl Ledger {
         effects
     }
 
-    /// The call is over: what waited for that begins, in the order in which it came.
+    /// The call is over: what waited for that begins, in the order in which it came. What is being carried out, such as
+    /// the command that ended the call, ends first: a restart would cut it off.
     fn begin_waiting(&mut self, now: Now) -> Vec<LedgerEffect> {
+        if self.file.entries.iter().any(|entry| matches!(entry.state, State::Running { .. })) {
+            return Vec::new();
+        }
         let expired = self.take_expired(now);
         let mut begun = Vec::new();
         for entry in &mut self.file.entries {
@@ -323,7 +327,13 @@ impl Ledger {
         let response = Response { id: Some(id.clone()), outcome, message, result };
         let respond = LedgerEffect::Respond(entry.reply.clone(), response);
         let emit = LedgerEffect::Emit(entry.finished(outcome));
-        vec![self.persist(now), respond, emit]
+        let mut effects = if self.in_call { Vec::new() } else { self.begin_waiting(now) };
+        if effects.is_empty() {
+            effects.push(self.persist(now));
+        }
+        // Stored once, and told before what comes next.
+        effects.splice(1..1, [respond, emit]);
+        effects
     }
 
     /// What can't be stored is not executed; what was executed is answered all the same.

@@ -221,6 +221,9 @@ fn what_would_end_a_call_waits_is_refused_or_is_forced() {
     world.send(&forced).unwrap();
     assert_eq!(world.executed.len(), 2);
     world.call(false).unwrap();
+    assert_eq!(world.executed.len(), 2, "what ends the call is not cut off by what waited for that");
+    world.finish(1).unwrap();
+    world.finish(5).unwrap();
     assert_eq!(world.executed[2].2, Command::Reboot {});
     // What was refused stays refused, whoever sends it again.
     world.send(&refuse).unwrap();
