@@ -71,8 +71,15 @@ fn a_renewed_certificate_counts_once_the_broker_has_taken_it() {
         let read = |file| fs::read_to_string(file).map_err(Error::io("the pair that is over"));
         let both = read(&over.certificate)? + &read(&over.key)?;
         fs::write(fleet.state_dir.join("identity"), both).map_err(Error::io("what is kept"))?;
+        let told = |log: &str| log.matches("no connection to the broker").count();
+        let before = told(&fleet.kiosk.process().log_text());
         fleet.kiosk.restart()?;
-        fleet.kiosk.process().wait_log("no connection to the broker", fleet::SOON)?;
+        let daemon = fleet.kiosk.process();
+        let log = daemon.log().to_owned();
+        daemon.until(fleet::SOON, "that no certificate is taken", || {
+            let log = fs::read_to_string(&log).map_err(Error::io("the log"))?;
+            Ok((told(&log) > before).then_some(()))
+        })?;
         fleet.broker.authority().client(KIOSK)?;
         connected(&mut fleet, "what the technician installed", |presence| presence["certificate_refused"].is_null())?;
         Ok(())
