@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::confirmed::{merge_pushed, path_errors, with};
+use super::confirmed::path_errors;
 use super::{Delivery, DesiredState, Effect, Intent};
 use crate::config::{Layer, Pushed as PushedBy, key_rules};
 use crate::fleet::clock::{Now, Validity};
@@ -213,8 +213,7 @@ impl DesiredState {
     pub(super) fn validate(&self, layer: &LayerName, pushed: &Pushed) -> Result<bool, Vec<PathError>> {
         let read = Layer::read(&pushed.payload.config.0).map_err(path_errors)?;
         self.enough_signatures(layer, &read, pushed)?;
-        let layers = with(&self.site, &self.durable, Some((layer, pushed)), &self.left_out);
-        let effective = merge_pushed(&self.site, &layers)?;
+        let effective = self.with(layer, pushed)?;
         if let Some(failed) = self.durable.failure(&effective.digest).filter(|_| !pushed.payload.force) {
             let message = format!(
                 "the same configuration was tried with {} and taken back: {}; push with force to try it again",
