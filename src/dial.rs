@@ -39,7 +39,8 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use tracing::debug;
 
 pub use media::{Learnt, Media, Route, media};
-pub use relay::Keeper;
+pub use proxy::PROXY;
+pub use relay::{Keeper, RELAY};
 pub use wire::Wire;
 
 /// For the TCP handshake, from the first try on. Longer than most outages: a link that comes back is noticed meanwhile.

@@ -8,6 +8,7 @@ pub mod bus;
 pub mod capture;
 pub mod clock;
 pub mod connect;
+pub mod doctor;
 pub mod error;
 pub mod firewall;
 pub mod fleet;
