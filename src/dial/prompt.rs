@@ -47,3 +47,28 @@ impl AsyncWrite for Prompt {
         Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::libc;
+    use std::os::fd::AsRawFd;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn what_was_read_is_acknowledged_though_nothing_is_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let kiosk = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut proxy, _) = listener.accept().await.unwrap();
+        // As the kernel does by itself once both have talked for a while: it waits for something to send.
+        kiosk.set_quickack(false).unwrap();
+        let mut kiosk = Prompt(kiosk);
+        proxy.write_all(b"!").await.unwrap();
+        assert_eq!(kiosk.read_u8().await.unwrap(), b'!');
+        let mut waiting: libc::c_int = -1;
+        // SAFETY: the kernel writes one int to where the pointer leads.
+        assert_eq!(unsafe { libc::ioctl(proxy.as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) }, 0);
+        assert_eq!(waiting, 0, "bytes that are not acknowledged");
+    }
+}
