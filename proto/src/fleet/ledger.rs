@@ -1,5 +1,18 @@
 //! Commands: each is executed at most once, across restarts, and never after its time.
 //!
+//! What was executed is remembered for as long as it could be taken again, and what is forgotten leaves its `created`
+//! behind as the floor: nothing that old is taken any more.
+//! - With a synchronised clock, it is forgotten once that clock shows its end. So the floor is never ahead of the clock,
+//!   and what is forgotten is both over and below the floor. What was made more than [`MAX_AHEAD_S`] ahead of the clock
+//!   is refused, so that one admin's fast clock does not fill the memory with what ends in years.
+//! - Without one, nobody knows which `created` is wrong. Nothing is forgotten before there is no room left, and then
+//!   only what was made first: what a fast clock signed stays, and the floor does not rise to it.
+//! - A floor that is ahead all the same (stored by an older version, or more commands than there is room for were made
+//!   with a clock that is ahead) would shut everybody out until that time comes. Once the clock is synchronised, it is
+//!   lowered to the latest time that is taken now, [`MAX_AHEAD_S`] ahead: what was forgotten is below it, or is refused
+//!   as made ahead of the clock. Such a command could be taken again only on the day for which it was signed. A floor
+//!   that a synchronised clock has reached once is never lowered: a clock that goes back brings nothing back.
+//!
 //! The rules for the shell are those of [`super::machine`]: effects one after the other, and when a
 //! [`LedgerEffect::Persist`] fails, the rest of the list is left out and [`LedgerInput::PersistFailed`] comes next.
 
@@ -11,7 +24,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::clock::{Now, Validity};
+use super::clock::{MAX_AHEAD_S, Now, Validity};
 use super::command::{Command, CommandPayload, Outcome, Response, WhenBusy};
 use super::desired::Target;
 use super::digest::Digest;
@@ -156,6 +169,16 @@ impl Ledger {
             self.saved = self.file.clone();
             self.accepted.clear();
         }
+        let lowered = self.check_floor(now);
+        let mut effects = self.decide(now, input);
+        if lowered && !effects.iter().any(|effect| matches!(effect, LedgerEffect::Persist(_))) {
+            // The last one: nothing else depends on it.
+            effects.push(self.persist(now));
+        }
+        effects
+    }
+
+    fn decide(&mut self, now: Now, input: LedgerInput) -> Vec<LedgerEffect> {
         match input {
             LedgerInput::Message { bytes, reply, delivery, trusted } => match self.verify(&bytes, &trusted, now) {
                 Ok(payload) => self.accept(payload, reply, delivery, now),
@@ -213,6 +236,13 @@ impl Ledger {
         if payload.created <= self.file.floor {
             return Err(refused("it is older than commands that were forgotten: it may have been executed before"));
         }
+        if let Some(wall) = now.wall.filter(|wall| payload.created.saturating_sub(*wall) > MAX_AHEAD_S) {
+            let made = payload.created;
+            return Err(refused(&format!(
+                "it was made at {made} by the clock of the admin's machine, and this kiosk's clock shows {wall}: \
+                 allowed: at most {MAX_AHEAD_S} seconds ahead. One of the two is wrong; see timedatectl on both"
+            )));
+        }
         let validity = Validity { created: payload.created, expires: payload.expires };
         if validity.is_over(Duration::ZERO, now) {
             let wall = now.wall.unwrap_or_default();
@@ -236,7 +266,7 @@ impl Ledger {
             return std::iter::once(LedgerEffect::Ack(delivery)).chain(answer).collect();
         }
         self.forget(now);
-        if self.file.entries.len() >= MAX_ENTRIES {
+        if self.file.entries.len() >= MAX_ENTRIES && !self.make_room(now) {
             let message = format!("{MAX_ENTRIES} commands are remembered until they expire; send fewer");
             let response = Response { id: Some(payload.id), outcome: Outcome::Refused, message, result: Value::Null };
             return vec![LedgerEffect::Ack(delivery), LedgerEffect::Respond(reply, response)];
@@ -371,19 +401,41 @@ impl Ledger {
         entry.age(self.since, now)
     }
 
-    /// Forgets what is finished and can't come again. Nothing that was made before it is taken any more, so that it
-    /// can't come again either when the clock is lost.
+    /// Forgets what is finished and over, while the clock says so. Nothing that was made before it is taken any more, so
+    /// that it can't come again either when the clock is lost.
     fn forget(&mut self, now: Now) {
-        let since = self.since;
+        let Some(wall) = now.wall else { return };
         let mut floor = self.file.floor;
         self.file.entries.retain(|entry| {
-            let keep = !matches!(entry.state, State::Done { .. }) || !entry.is_over(since, now);
+            let keep = !matches!(entry.state, State::Done { .. }) || wall < entry.expires;
             if !keep {
                 floor = floor.max(entry.created);
             }
             keep
         });
         self.file.floor = floor;
+    }
+
+    /// Without a clock, forgets what was made first of what is finished and over by its age. Whether that made room.
+    fn make_room(&mut self, now: Now) -> bool {
+        let since = self.since;
+        let finished = |entry: &Entry| matches!(entry.state, State::Done { .. }) && entry.is_over(since, now);
+        let entries = self.file.entries.iter().enumerate().filter(|(_, entry)| now.wall.is_none() && finished(entry));
+        let Some(first) = entries.min_by_key(|(_, entry)| entry.created).map(|(index, _)| index) else { return false };
+        let entry = self.file.entries.remove(first);
+        self.file.floor = self.file.floor.max(entry.created);
+        true
+    }
+
+    /// Lowers a floor that is ahead of the clock, and that no clock has reached yet. Whether it did.
+    fn check_floor(&mut self, now: Now) -> bool {
+        let Some(wall) = now.wall else { return false };
+        let LedgerFile { floor, reached, .. } = &mut self.file;
+        let most = wall.saturating_add(MAX_AHEAD_S).max(*reached);
+        let ahead = *floor > most;
+        *floor = (*floor).min(most);
+        *reached = *floor;
+        ahead
     }
 
     fn persist(&mut self, now: Now) -> LedgerEffect {
