@@ -44,6 +44,8 @@ pub use entry::{LedgerFile, Reply};
 pub const MAX_VALIDITY_S: u64 = 86_400;
 /// How many commands are remembered at once. What is remembered is not forgotten before its time: one more is refused.
 const MAX_ENTRIES: usize = 256;
+/// How long what waits goes on waiting when the disk did not take that it is begun.
+const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// The largest result that is kept to be sent again, bytes of JSON.
 const MAX_KEPT_RESULT: usize = 4_096;
 
@@ -114,6 +116,8 @@ pub struct Ledger {
     /// When ages were last written.
     since: Duration,
     in_call: bool,
+    /// What waits is not begun before this: the disk did not take that it was.
+    again: Duration,
 }
 
 /// Why a message is no command of this kiosk.
@@ -123,12 +127,21 @@ impl Ledger {
     /// After a start of the daemon, with what the file holds.
     ///
     /// A command that was being executed is not executed again: one that restarts is done, any other was interrupted.
+    /// There is no call any more: what waited for its end begins, or has expired, with [`LedgerInput::Tick`].
     #[must_use]
     pub fn start(kiosk: KioskId, stored: Option<LedgerFile>, now: Now) -> (Self, Vec<LedgerEffect>) {
         let file = stored.unwrap_or_default();
         let saved = file.clone();
-        let mut ledger =
-            Self { kiosk, file, saved, accepted: Vec::new(), storing: false, since: now.monotonic, in_call: false };
+        let mut ledger = Self {
+            kiosk,
+            file,
+            saved,
+            accepted: Vec::new(),
+            storing: false,
+            since: now.monotonic,
+            in_call: false,
+            again: Duration::ZERO,
+        };
         let mut effects = Vec::new();
         let mut finished = Vec::new();
         for entry in &mut ledger.file.entries {
@@ -151,19 +164,20 @@ impl Ledger {
     /// When [`LedgerInput::Tick`] is due at the latest, on the clock of [`Now::monotonic`].
     #[must_use]
     pub fn deadline(&self, now: Now) -> Option<Duration> {
+        let begins = (self.waits() && self.is_free()).then(|| now.monotonic.max(self.again));
         let waiting = self.file.entries.iter().filter(|entry| matches!(entry.state, State::Waiting(_)));
         let left = waiting.map(|entry| match now.wall {
             Some(wall) if wall >= entry.created => entry.expires.saturating_sub(wall),
             _ => entry.expires.saturating_sub(entry.created).saturating_sub(self.age(entry, now).as_secs()),
         });
-        left.min().map(|seconds| now.monotonic.saturating_add(Duration::from_secs(seconds)))
+        left.map(|seconds| now.monotonic.saturating_add(Duration::from_secs(seconds))).chain(begins).min()
     }
 
     /// What follows from something that happened.
     #[must_use]
     pub fn handle(&mut self, now: Now, input: LedgerInput) -> Vec<LedgerEffect> {
         if let LedgerInput::PersistFailed(why) = input {
-            return self.not_stored(&why);
+            return self.not_stored(&why, now);
         }
         if std::mem::take(&mut self.storing) {
             self.saved = self.file.clone();
@@ -187,7 +201,11 @@ impl Ledger {
                     vec![LedgerEffect::Ack(delivery), LedgerEffect::Respond(reply, response)]
                 }
             },
-            LedgerInput::LinkUp => self.file.entries.iter().filter_map(Entry::undelivered).collect(),
+            LedgerInput::LinkUp => {
+                let mut effects: Vec<_> = self.file.entries.iter().filter_map(Entry::undelivered).collect();
+                effects.extend(self.begin_waiting(now));
+                effects
+            }
             LedgerInput::Delivered(id) => {
                 if let Some(entry) = self.entry_mut(&id) {
                     entry.delivered();
@@ -203,7 +221,7 @@ impl Ledger {
                 self.begin_waiting(now)
             }
             LedgerInput::Finished { id, outcome, message, result } => self.finish(&id, outcome, message, result, now),
-            LedgerInput::PersistFailed(_) | LedgerInput::Tick => self.expire(now),
+            LedgerInput::PersistFailed(_) | LedgerInput::Tick => self.begin_waiting(now),
         }
     }
 
@@ -298,33 +316,31 @@ impl Ledger {
         effects
     }
 
-    /// The call is over: what waited for that begins, in the order in which it came. What is being carried out, such as
-    /// the command that ended the call, ends first: a restart would cut it off.
-    fn begin_waiting(&mut self, now: Now) -> Vec<LedgerEffect> {
-        if self.file.entries.iter().any(|entry| matches!(entry.state, State::Running { .. })) {
-            return Vec::new();
-        }
-        let expired = self.take_expired(now);
-        let mut begun = Vec::new();
-        for entry in &mut self.file.entries {
-            if let State::Waiting(command) = entry.state.clone() {
-                entry.state = State::Running { restarts: command.restarts() };
-                begun.push(LedgerEffect::Execute(entry.id.clone(), command));
-            }
-        }
-        if expired.is_empty() && begun.is_empty() {
-            return Vec::new();
-        }
-        let persist = self.persist(now);
-        std::iter::once(persist).chain(expired).chain(begun).collect()
+    fn waits(&self) -> bool {
+        self.file.entries.iter().any(|entry| matches!(entry.state, State::Waiting(_)))
     }
 
-    fn expire(&mut self, now: Now) -> Vec<LedgerEffect> {
-        let expired = self.take_expired(now);
-        if expired.is_empty() {
-            return Vec::new();
+    /// Whether what waits may begin. What is being carried out, such as the command that ended the call, ends first: a
+    /// restart would cut it off.
+    fn is_free(&self) -> bool {
+        !self.in_call && !self.file.entries.iter().any(|entry| matches!(entry.state, State::Running { .. }))
+    }
+
+    /// What waited for too long has expired; if there is no call, the rest begins, in the order in which it came.
+    fn begin_waiting(&mut self, now: Now) -> Vec<LedgerEffect> {
+        let mut effects = self.take_expired(now);
+        if self.is_free() && now.monotonic >= self.again {
+            for entry in &mut self.file.entries {
+                if let State::Waiting(command) = entry.state.clone() {
+                    entry.state = State::Running { restarts: command.restarts() };
+                    effects.push(LedgerEffect::Execute(entry.id.clone(), command));
+                }
+            }
         }
-        std::iter::once(self.persist(now)).chain(expired).collect()
+        if !effects.is_empty() {
+            effects.insert(0, self.persist(now));
+        }
+        effects
     }
 
     /// What waited for too long.
@@ -357,7 +373,7 @@ impl Ledger {
         let response = Response { id: Some(id.clone()), outcome, message, result };
         let respond = LedgerEffect::Respond(entry.reply.clone(), response);
         let emit = LedgerEffect::Emit(entry.finished(outcome));
-        let mut effects = if self.in_call { Vec::new() } else { self.begin_waiting(now) };
+        let mut effects = self.begin_waiting(now);
         if effects.is_empty() {
             effects.push(self.persist(now));
         }
@@ -367,7 +383,7 @@ impl Ledger {
     }
 
     /// What can't be stored is not executed; what was executed is answered all the same.
-    fn not_stored(&mut self, why: &str) -> Vec<LedgerEffect> {
+    fn not_stored(&mut self, why: &str, now: Now) -> Vec<LedgerEffect> {
         self.storing = false;
         let accepted = std::mem::take(&mut self.accepted);
         let mut effects = Vec::new();
@@ -379,9 +395,10 @@ impl Ledger {
                     entry.finish(Outcome::Failed, message, Value::Null);
                     effects.extend(entry.answer());
                 }
-                // It waits on: the next end of a call, or its expiry, tries again.
+                // It waits on, and is tried again.
                 (State::Running { .. }, Some(State::Waiting(command))) => {
                     entry.state = State::Waiting(command.clone());
+                    self.again = now.monotonic.saturating_add(TRY_AGAIN);
                 }
                 (State::Done { .. }, Some(State::Running { .. } | State::Waiting(_))) => {
                     effects.extend(entry.answer());

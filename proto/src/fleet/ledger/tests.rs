@@ -443,21 +443,49 @@ fn what_can_not_be_stored_is_not_executed() {
 
 /// A script with every kind of turn, each effect of it a place where the power is lost.
 fn script(world: &mut World) -> Result<(), Crash> {
-    world.send(&payload(1, Command::Ping {}))?;
+    let [ping, reboot, refused, forced, check] = scripted();
+    world.send(&ping)?;
     world.finish(1)?;
     world.call(true)?;
-    world.send(&payload(2, Command::Reboot {}))?;
-    world.send(&CommandPayload { when_busy: WhenBusy::Refuse, ..payload(3, Command::RestartDaemon {}) })?;
-    world.send(&CommandPayload { force: true, ..payload(4, Command::EndCall {}) })?;
+    world.send(&reboot)?;
+    world.send(&refused)?;
+    world.send(&forced)?;
     world.finish(4)?;
     world.call(false)?;
     world.restart()?;
-    world.send(&payload(5, Command::SelfCheck {}))?;
+    world.send(&check)?;
     world.finish(5)
 }
 
+/// What the script sends.
+fn scripted() -> [CommandPayload; 5] {
+    [
+        payload(1, Command::Ping {}),
+        payload(2, Command::Reboot {}),
+        CommandPayload { when_busy: WhenBusy::Refuse, ..payload(3, Command::RestartDaemon {}) },
+        CommandPayload { force: true, ..payload(4, Command::EndCall {}) },
+        payload(5, Command::SelfCheck {}),
+    ]
+}
+
+/// Goes on until nothing happens by itself: what is begun ends, and a machine that is started again starts.
+fn come_to_rest(world: &mut World, mut executed: usize) {
+    loop {
+        world.wait(1).unwrap();
+        let Some((_, id, command)) = world.executed.get(executed).cloned() else { break };
+        executed += 1;
+        if command.restarts() {
+            world.restart().unwrap();
+        } else {
+            let (outcome, message) = (Outcome::Done, String::new());
+            world.input(LedgerInput::Finished { id, outcome, message, result: Value::Null }).unwrap();
+        }
+    }
+    world.input(LedgerInput::LinkUp).unwrap();
+}
+
 #[test]
-fn the_power_can_be_lost_at_any_effect_and_nothing_is_executed_twice() {
+fn the_power_can_be_lost_at_any_effect_and_each_command_ends_and_is_not_executed_twice() {
     let mut whole = World::new();
     script(&mut whole).unwrap();
     assert!(whole.effects > 20);
@@ -466,31 +494,56 @@ fn the_power_can_be_lost_at_any_effect_and_nothing_is_executed_twice() {
         world.fuel = Some(fuel);
         assert_eq!(script(&mut world), Err(Crash));
         world.fuel = None;
+        let (executed, answered) = (world.executed.len(), world.answers.len());
+        // What is on the disk was accepted: nobody has to send it again for it to end.
+        let accepted = world.disk.clone().unwrap_or_default().entries;
         world.restart().unwrap();
+        come_to_rest(&mut world, executed);
+        for entry in accepted {
+            let last = world.answers[answered..].iter().rfind(|answer| answer.id.as_ref() == Some(&entry.id));
+            let ended = last.is_some_and(|answer| answer.outcome != Outcome::Waiting);
+            assert!(ended, "power lost at effect {fuel}: {} has no end: {last:?}", entry.kind);
+        }
         // The broker sends everything again that was not acknowledged, and somebody sends the rest again.
-        for number in 1..=5 {
-            let command = [
-                Command::Ping {},
-                Command::Reboot {},
-                Command::RestartDaemon {},
-                Command::EndCall {},
-                Command::SelfCheck {},
-            ];
-            let forced = number == 4;
-            let when_busy = if number == 3 { WhenBusy::Refuse } else { WhenBusy::Wait };
-            let payload = CommandPayload {
-                force: forced,
-                when_busy,
-                ..payload(number, command[usize::from(number) - 1].clone())
-            };
+        let executed = world.executed.len();
+        for payload in scripted() {
             world.send(&payload).unwrap();
         }
+        come_to_rest(&mut world, executed);
         let mut ids: Vec<&CommandId> = world.executed.iter().map(|(_, id, _)| id).collect();
         ids.sort();
         let all = ids.len();
         ids.dedup();
         assert_eq!(ids.len(), all, "executed twice, power lost at effect {fuel}");
     }
+}
+
+#[test]
+fn what_waited_when_the_power_was_lost_in_a_call_begins_or_expires() {
+    for (away, executed, outcome) in [(10, 1, Outcome::Done), (60, 0, Outcome::Expired)] {
+        let mut world = World::new();
+        world.call(true).unwrap();
+        world.send(&payload(1, Command::Reboot {})).unwrap();
+        assert_eq!(world.last().0, Outcome::Waiting);
+        world.time += away;
+        world.restart().unwrap();
+        come_to_rest(&mut world, 0);
+        assert_eq!((world.executed.len(), world.last().0), (executed, outcome), "away for {away} s");
+    }
+}
+
+#[test]
+fn what_can_not_be_begun_on_a_full_disk_is_begun_when_there_is_room() {
+    let mut world = World::new();
+    world.call(true).unwrap();
+    world.send(&payload(1, Command::Reboot {})).unwrap();
+    world.disk_full = true;
+    world.call(false).unwrap();
+    world.wait(10).unwrap();
+    assert_eq!(world.executed, []);
+    world.disk_full = false;
+    world.wait(30).unwrap();
+    assert_eq!(world.executed.len(), 1);
 }
 
 #[derive(Debug, Clone)]
