@@ -3,7 +3,7 @@
 use super::bundle::{Bundle, new_file, signed};
 use super::change::{Change, flat};
 use super::difference::{Difference, cutting_off, differences, name, show_differences};
-use super::draft::{Draft, Terms, layers};
+use super::draft::{Draft, Terms, ahead, layers};
 use super::drive::drive;
 use super::dry_run::dry_run;
 use super::progress::{Screen, exit_code, summary, summary_json};
@@ -267,6 +267,19 @@ fn preview(bundle: &Bundle, view: &View, found: &[Difference], cutting: &BTreeSe
     let away = kiosks.filter(|id| !view.is_online(id)).count();
     if away > 0 {
         text += &format!("{away} of them are not connected: they get it when they are back\n");
+    }
+    let mut first = BTreeMap::new();
+    for message in &bundle.rollout.plan.messages {
+        first.entry(name(&message.target)).or_insert(message);
+    }
+    for message in first.into_values() {
+        for id in ahead(view, &message.target, message.revision) {
+            text += &format!(
+                "NOTE: {id} says it has a newer layer of {} than the broker and will refuse this one. If the broker lost a \
+                 push, push again; otherwise look at that kiosk\n",
+                name(&message.target)
+            );
+        }
     }
     if !cutting.is_empty() {
         text += &format!(
