@@ -6,7 +6,7 @@ use super::difference::{differences, name, show_differences};
 use crate::fleet::ask::{Question, ask};
 use crate::fleet::select::Which;
 use crate::fleet::view::View;
-use crate::output::Table;
+use crate::output::{Table, one_line};
 use crate::profile::ProfileOptions;
 use crate::session::{Session, block_on, moment, now};
 use kiosk_proto::config::KioskId;
@@ -164,7 +164,7 @@ pub fn explain(key: &Key, device: &str, json: bool, options: &ProfileOptions) ->
         let answers =
             ask(&mut session.link, &signing, std::slice::from_ref(&id), &question, patience, |_, _| {}).await?;
         let Some(response) = answers.get(&id).cloned().flatten() else { anyhow::bail!("{id} did not answer") };
-        anyhow::ensure!(response.outcome == Outcome::Done, "{id}: {}", response.message);
+        anyhow::ensure!(response.outcome == Outcome::Done, "{id}: {}", one_line(&response.message));
         let found: Vec<Explained> = serde_json::from_value(response.result)?;
         let Some(found) = found.first() else {
             anyhow::bail!("{id} has no value for {key}: there is no such key, or it is not set")
@@ -182,10 +182,12 @@ fn explained(found: &Explained) -> String {
     let by = match found.set_by.as_str() {
         "default" => "the built-in default".to_owned(),
         "site" => "the site file, kiosk.toml".to_owned(),
-        layer => format!("the layer of {layer}"),
+        layer => format!("the layer of {}", one_line(layer)),
     };
-    let mut text = format!("{} = {}\nset by   {by}\n", found.key, Value::to_string(&found.value));
-    let line = |name: &str, value: Option<String>| value.map_or(String::new(), |value| format!("{name:<9}{value}\n"));
+    let mut text = format!("{} = {}\nset by   {by}\n", one_line(&found.key), Value::to_string(&found.value));
+    let line = |name: &str, value: Option<String>| {
+        value.map_or(String::new(), |value| format!("{name:<9}{}\n", one_line(&value)))
+    };
     text += &line("revision", found.revision.map(|revision| revision.to_string()));
     text += &line("author", found.author.clone());
     text += &line("signed", found.created.map(moment));

@@ -1,6 +1,6 @@
 //! How a rollout looks while it runs and when it is over.
 
-use crate::output::Table;
+use crate::output::{Table, one_line};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kiosk_proto::config::KioskId;
 use kiosk_proto::fleet::rollout::{Outcome, Progress, Rollout};
@@ -58,7 +58,7 @@ impl Screen {
         let bar = |stage: &kiosk_proto::fleet::rollout::Stage| {
             let bar = all.add(ProgressBar::new(stage.expect.len() as u64));
             bar.set_style(style.clone());
-            bar.set_prefix(stage.title.clone());
+            bar.set_prefix(one_line(&stage.title).into_owned());
             bar
         };
         let bars = rollout.plan.stages.iter().map(bar).collect();

@@ -10,6 +10,7 @@ use super::progress::{Screen, exit_code, summary, summary_json};
 use crate::fleet::link::Link;
 use crate::fleet::select::Which;
 use crate::fleet::view::{View, filters};
+use crate::output::one_line;
 use crate::profile::ProfileOptions;
 use crate::session::{Session, block_on, confirm, moment, now};
 use crate::token::parse_duration;
@@ -295,7 +296,7 @@ fn resume(file: &Path, abandon: bool, how: &How) -> anyhow::Result<ExitCode> {
     block_on(async {
         let profile = how.profile.load()?;
         if !how.json {
-            errln!("{}", bundle.title);
+            errln!("{}", one_line(&bundle.title));
         }
         confirm(if abandon { "Give it up?" } else { "Go on with it?" }, how.yes)?;
         let mut link = Link::open(&profile, filters()).await?;
@@ -308,7 +309,7 @@ pub fn sign(file: &Path, yes: bool, options: &ProfileOptions) -> anyhow::Result<
     let mut bundle = Bundle::load(file)?;
     let profile = options.load()?;
     let key = crate::key::load(profile.signing_key()?)?;
-    errln!("{}", bundle.title);
+    errln!("{}", one_line(&bundle.title));
     for (payload, digest) in bundle.payloads()? {
         errln!(
             "  {} revision {}.{} ({}) by {}, {}: {}",
@@ -316,12 +317,12 @@ pub fn sign(file: &Path, yes: bool, options: &ProfileOptions) -> anyhow::Result<
             payload.epoch,
             payload.revision,
             digest.short(),
-            payload.author,
+            one_line(&payload.author),
             moment(payload.created),
-            payload.reason
+            one_line(&payload.reason)
         );
         for (key, value) in flat(&payload.config.0) {
-            errln!("    {key} = {value}");
+            errln!("    {} = {value}", one_line(&key));
         }
     }
     confirm("Sign it?", yes)?;
