@@ -150,7 +150,7 @@ pub fn summary(rollout: &Rollout, outcome: &Outcome) -> String {
     let mut text = if table.is_empty() { String::new() } else { format!("{table}\n") };
     let total = results.len();
     text += &match outcome {
-        Outcome::Confirmed if total == 0 => "sent; no kiosk listens to it yet\n".to_owned(),
+        Outcome::Partly if total == 0 => "sent; no kiosk listens to it yet\n".to_owned(),
         Outcome::Confirmed => format!("confirmed by all {total} kiosks\n"),
         Outcome::Partly => format!("confirmed by {confirmed} of {total} kiosks\n"),
         Outcome::Stopped { why } => {

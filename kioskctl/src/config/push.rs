@@ -123,6 +123,9 @@ pub fn push(push: &Push) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(push.which.is_given(), "say for whom: --group, --device or --selector");
     block_on(async {
         let mut session = Session::open(&push.how.profile, &[]).await?;
+        if let Some(nobody) = push.which.nobody(&session.view) {
+            errln!("{nobody}");
+        }
         if push.dry_run {
             return dry_run(&mut session, push).await;
         }

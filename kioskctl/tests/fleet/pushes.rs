@@ -115,6 +115,22 @@ fn what_can_cut_a_kiosk_off_needs_a_second_admin_where_the_site_says_so() {
 }
 
 #[test]
+fn a_push_that_nobody_listens_to_is_told_before_and_is_no_success() {
+    let trial = Trial::start(1, |_| Kind::default());
+    let push = ["config", "push", "--reason", "a test", "--group", "seuol", "--set", "video.bitrate_kbps=800"];
+    let nobody = "no kiosk is in group seuol; there are: seoul\n";
+    let (code, shown, told) = trial.run(&push);
+    assert_eq!((code, shown.as_str()), (1, ""));
+    assert!(told.starts_with(nobody) && told.ends_with("this is no terminal to ask on: say --yes\n"), "{told}");
+    let (code, shown, told) = trial.run(&[&push[..], &["--yes"]].concat());
+    assert_eq!((code, shown.as_str()), (3, "sent; no kiosk listens to it yet\n"));
+    assert!(told.starts_with(nobody), "{told}");
+    let (code, told) = trial.push(&["--group", "seuol", "--set", "video.bitrate_kbps=700"]);
+    assert_eq!((code, &told["result"]["outcome"]), (3, &json!("partly")), "{told}");
+    assert_eq!(trial.run(&[&push[..], &["--dry-run"]].concat()).0, 3);
+}
+
+#[test]
 fn nothing_is_built_upon_what_an_unknown_key_has_signed() {
     let trial = Trial::start(1, |_| Kind::default());
     let (other, _) = trial.broker.another_key("carl").unwrap();
