@@ -128,6 +128,21 @@ fn a_push_that_nobody_listens_to_is_told_before_and_is_no_success() {
     let (code, told) = trial.push(&["--group", "seuol", "--set", "video.bitrate_kbps=700"]);
     assert_eq!((code, &told["result"]["outcome"]), (3, &json!("partly")), "{told}");
     assert_eq!(trial.run(&[&push[..], &["--dry-run"]].concat()).0, 3);
+
+    // Such a layer is not hidden, and neither is one of a kiosk that never said anything.
+    let push = ["--device", "k-9", "--set", "video.bitrate_kbps=600", "--timeout", "1s"];
+    let (code, _, told) = trial.run(&[&["config", "push", "--yes", "--reason", "early"], &push[..]].concat());
+    assert_eq!(code, 3, "{told}");
+    let (_, table, _) = trial.run(&["config", "status"]);
+    insta::assert_snapshot!(table, @r"
+    KIOSK  LAYER        PUSHED  CONFIRMED  STATE     BY    REASON  WHAT IS WRONG
+    -      group seuol  2       -          no kiosk  demo  a test
+    k-9    device       1       -          no kiosk  demo  early
+    ");
+    for (which, lines) in [(["--group", "seuol"], 1), (["--device", "k-9"], 1), (["--group", "seoul"], 0)] {
+        let status = trial.json(&[&["config", "status"], &which[..]].concat());
+        assert_eq!(status.as_array().unwrap().len(), lines, "{which:?} {status}");
+    }
 }
 
 #[test]
