@@ -37,13 +37,34 @@ pub struct Push {
     /// Sign it and write it to this file, for a second admin to sign and for --resume; nothing is pushed.
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     save: Option<PathBuf>,
-    /// Begin or go on with what is in this file.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["which", "file", "set", "unset", "empty", "save", "dry_run"])]
+    /// Begin or go on with what is in this file. How it is pushed is signed or planned there; only --timeout may differ.
+    #[arg(long, value_name = "FILE", conflicts_with_all = PLANNED)]
     resume: Option<PathBuf>,
     /// Give up what is in this file: canaries of a group get back what they had.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["which", "file", "set", "unset", "empty", "save", "dry_run", "resume"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = PLANNED, conflicts_with_all = ["timeout", "resume"])]
     abandon: Option<PathBuf>,
 }
+
+/// What stands in a rollout's file already.
+const PLANNED: [&str; 14] = [
+    "which",
+    "file",
+    "set",
+    "unset",
+    "empty",
+    "save",
+    "dry_run",
+    "reason",
+    "canary",
+    "then",
+    "max_failures",
+    "now",
+    "force",
+    "expires",
+];
+
+/// How long each step waits, when nothing else is said.
+const STAGE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// How something is pushed.
 #[derive(Debug, Clone, clap::Args)]
@@ -60,9 +81,9 @@ pub(super) struct How {
     /// Go on although so many kiosks did not confirm.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     max_failures: u32,
-    /// How long each step waits for its kiosks.
-    #[arg(long, value_parser = parse_duration, default_value = "15m")]
-    timeout: Duration,
+    /// How long each step waits for its kiosks, 15m unless it is set.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Option<Duration>,
     /// Apply at once what is harmless to a call, instead of after it.
     #[arg(long)]
     now: bool,
@@ -110,9 +131,13 @@ impl How {
             force: self.force,
             canaries,
             max_failures: self.max_failures,
-            stage_timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
+            stage_timeout_ms: milliseconds(self.timeout.unwrap_or(STAGE_TIMEOUT)),
         })
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `kioskctl config push`
@@ -296,6 +321,9 @@ fn preview(bundle: &Bundle, view: &View, found: &[Difference], cutting: &BTreeSe
 
 fn resume(file: &Path, abandon: bool, how: &How) -> anyhow::Result<ExitCode> {
     let mut bundle = Bundle::load(file)?;
+    if let Some(timeout) = how.timeout {
+        bundle.rollout.plan.stage_timeout_ms = milliseconds(timeout);
+    }
     block_on(async {
         let profile = how.profile.load()?;
         if !how.json {
