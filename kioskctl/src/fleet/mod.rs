@@ -75,7 +75,8 @@ async fn watch(options: &Options) -> anyhow::Result<()> {
         };
         if text != shown {
             if screen {
-                out!("\x1b[H\x1b[2J{text}");
+                output::clear_screen();
+                out!("{text}");
             } else {
                 // Only what is new: a line for a kiosk is a line for a change.
                 text.lines().filter(|line| !shown.lines().any(|old| old == *line)).for_each(|line| outln!("{line}"));
