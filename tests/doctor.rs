@@ -2,13 +2,13 @@
 
 use kiosk_harness::{
     Error, Result,
+    doctor::{doctor, failed, names},
     fleet::{self, Fleet, command},
     janus::{Janus, JanusOptions, ROOM, WSS_PORT},
-    kiosk::KioskConfig,
     proxy::{HttpProxy, PASSWORD, PORT, USER},
     scene,
     wait::until,
-    world::{Host, World, scenario},
+    world::{Host, scenario},
 };
 use kiosk_proto::fleet::{Command, WhenBusy};
 use std::{fs, time::Duration};
@@ -16,48 +16,9 @@ use std::{fs, time::Duration};
 /// How long a self-check gets on a busy machine.
 const CHECK: Duration = Duration::from_secs(90);
 
-/// A finding's name, its outcome and what was seen.
-type Found = (String, String, String);
-
-/// Runs it on the kiosk's host. Its exit code, and the findings.
-fn doctor(world: &World, config: &KioskConfig, more: &[&str]) -> Result<(i32, Vec<Found>)> {
-    let place = world.at(Host::Kiosk)?;
-    let file = place.dir().join("doctor.toml");
-    fs::write(&file, config.text()).map_err(Error::io("doctor.toml"))?;
-    let mut command = place.product_command(env!("CARGO_BIN_EXE_kioskd"));
-    let output = command
-        .args(["doctor", "--json", "--config"])
-        .arg(&file)
-        .args(more)
-        .output()
-        .map_err(Error::io("kioskd doctor"))?;
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .map_err(|error| Error::Other(format!("{error}: {}", String::from_utf8_lossy(&output.stderr))))?;
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let list = report["checks"].as_array().cloned().unwrap_or_default();
-    let findings = list.iter().map(|found| (text(&found["id"]), text(&found["outcome"]), text(&found["seen"]["en"])));
-    Ok((output.status.code().unwrap_or(-1), findings.collect()))
-}
-
-/// What failed, and nothing but that.
-fn failed(world: &World, config: &KioskConfig) -> Result<Vec<(String, String)>> {
-    let (code, findings) = doctor(world, config, &["--no-call"])?;
-    let failed: Vec<_> = findings.into_iter().filter(|(_, outcome, _)| outcome == "fail").collect();
-    assert_eq!(code == 1, !failed.is_empty(), "{failed:?}");
-    Ok(failed.into_iter().map(|(id, _, seen)| (id, seen)).collect())
-}
-
 fn restart(janus: &mut Janus) -> Result<()> {
     janus.kill()?;
     janus.restart()
-}
-
-/// Exactly one check fails, and what it saw holds a word.
-fn names(world: &World, config: &KioskConfig, id: &str, word: &str) -> Result<()> {
-    let found = failed(world, config)?;
-    let [(failed, seen)] = found.as_slice() else { return Err(Error::Other(format!("wanted {id} alone: {found:?}"))) };
-    assert!(failed == id && seen.contains(word), "wanted {id} with {word:?}: {found:?}");
-    Ok(())
 }
 
 #[test]
@@ -173,8 +134,22 @@ fn behind_a_proxy_all_is_asked_by_it_and_its_refusal_is_named() {
             let passed = findings.iter().any(|(found, outcome, _)| found == id && outcome == "pass");
             assert!(passed, "{id}: {findings:#?}");
         }
+        for id in ["proxy.reach", "proxy.credentials", "network.media-ports", "ice.dial"] {
+            assert!(findings.iter().any(|(found, outcome, _)| found == id && outcome == "pass"), "{id}: {findings:#?}");
+        }
         password("Tr0ub4dor-and-3")?;
-        names(world, &config, "network.proxy", "proxy")
+        names(world, &config, "proxy.credentials", "(401)")?;
+        password(PASSWORD)?;
+        // Media ports that it does not let through.
+        drop(proxy);
+        let proxy = HttpProxy::start(&place, Host::Agent2.address(), [WSS_PORT], &known)?;
+        let closed = failed(world, &config)?;
+        let ids: Vec<&str> = closed.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(ids, ["network.media-ports", "ice.dial"]);
+        assert!(closed.iter().all(|(_, seen)| seen.contains("403")), "{closed:?}");
+        names(world, &config.clone().with("janus", "url", format!("wss://{NAME}:8990/")), "network.proxy", "403")?;
+        drop(proxy);
+        names(world, &config, "proxy.reach", "refused")
     });
 }
 

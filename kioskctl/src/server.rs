@@ -1,10 +1,7 @@
 //! `kioskctl server`: reads the files of a site, writes what `site` and `token` make of them.
 
 use crate::files::{FileError, check_pem, read, read_secret, write};
-use crate::site::{
-    BrokerSite, BrokerSiteError, Material, RelaySite, RelaySiteError, RenderError, Site, SiteError, check_secret,
-    render,
-};
+use crate::site::{BrokerSite, Material, RelaySite, RenderError, Site, SiteError, check_secret, render};
 use crate::token::{Grant, GrantError, Kind, parse_duration};
 use kiosk_proto::secret::Secret;
 use std::path::{Path, PathBuf};
@@ -71,10 +68,6 @@ pub enum ServerError {
     NoFolder(PathBuf),
     #[error("{}: {source}", path.display())]
     Site { path: PathBuf, source: SiteError },
-    #[error("{}: {source}", path.display())]
-    BrokerSite { path: PathBuf, source: BrokerSiteError },
-    #[error("{}: {source}", path.display())]
-    RelaySite { path: PathBuf, source: RelaySiteError },
     #[error(transparent)]
     Render(#[from] RenderError),
     #[error(transparent)]
@@ -120,7 +113,7 @@ fn render_janus(path: &Path, out: &Path) -> Result<(), ServerError> {
 }
 
 fn render_mosquitto(path: &Path, out: &Path) -> Result<(), ServerError> {
-    let failed = |source| ServerError::BrokerSite { path: path.to_owned(), source };
+    let failed = |source| ServerError::Site { path: path.to_owned(), source };
     let site = BrokerSite::parse(&read(path)?).map_err(failed)?;
     let [ca, certificate, key] = site.tls_files();
     check_pem(ca, "CERTIFICATE", "certificate")?;
@@ -138,7 +131,7 @@ fn render_mosquitto(path: &Path, out: &Path) -> Result<(), ServerError> {
 }
 
 fn render_coturn(path: &Path, out: &Path) -> Result<(), ServerError> {
-    let failed = |source| ServerError::RelaySite { path: path.to_owned(), source };
+    let failed = |source| ServerError::Site { path: path.to_owned(), source };
     let site = RelaySite::parse(&read(path)?).map_err(failed)?;
     let [certificate, key] = site.tls_files();
     check_pem(certificate, "CERTIFICATE", "certificate")?;

@@ -93,6 +93,11 @@ impl GateSockets {
         self.dialled.retain(|_, count| *count > 0);
     }
 
+    /// Where the gate's sockets lead, and the server behind each; those under way too.
+    pub fn ways(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr)> {
+        self.dialled.keys().copied()
+    }
+
     /// What was known before or after a look: a socket that the look saw may be gone since, or not have been known
     /// before.
     #[must_use]

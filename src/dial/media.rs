@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kiosk_proto::config::{Config, Proxy, Relay, RelayPolicy};
 use kiosk_proto::proxy::authority;
+use kiosk_proto::turn::Refusal;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tracing::info;
@@ -42,6 +43,21 @@ impl Route {
             relay: config.relay.clone(),
             kiosk: config.kiosk.id.to_string(),
         }
+    }
+
+    /// The relay of the route, if it may be used.
+    pub fn relay(&self) -> Option<&Relay> {
+        self.relay.as_ref().filter(|relay| relay.policy != RelayPolicy::Direct)
+    }
+
+    /// Asks the relay whether it knows the kiosk: what it says to the request for an allocation, which ends at once. None
+    /// where no relay may be used.
+    ///
+    /// # Errors
+    /// Why it could not be asked.
+    pub async fn ask_relay(&self) -> Option<Result<Result<Duration, Refusal>, DialError>> {
+        let way = Way { relay: self.relay()?, proxy: self.proxy.as_ref(), kiosk: &self.kiosk };
+        Some(relay::allocate(way, self.from).await)
     }
 }
 
@@ -85,7 +101,7 @@ pub async fn media<K: Send + 'static>(
     learnt: &Learnt,
     known: impl Fn(SocketAddr) -> K,
 ) -> Result<Media<K>, DialError> {
-    let Some(relay) = route.relay.as_ref().filter(|relay| relay.policy != RelayPolicy::Direct) else {
+    let Some(relay) = route.relay() else {
         return directly(server, route, LIMIT, &known).await;
     };
     let auto = relay.policy == RelayPolicy::Auto;
@@ -114,7 +130,7 @@ async fn directly<K>(
     let reached = within(limit, server, hop(target, SERVER, route.proxy.as_ref(), route.from, known)).await;
     let (stream, hop, known) = reached?;
     let via = route.proxy.as_ref().map(|_| format!("proxy {hop}"));
-    Ok(Media { wire: stream.into(), keeper: None, via, known })
+    Ok(Media { wire: wire(stream.into(), route), keeper: None, via, known })
 }
 
 async fn by_relay<K: Send + 'static>(
@@ -127,7 +143,11 @@ async fn by_relay<K: Send + 'static>(
     let relayed = within(LIMIT, server, relay::connect(server, way, route.from, known)).await?;
     let by = if route.proxy.is_some() { format!("proxy {}, ", relayed.hop) } else { String::new() };
     let via = Some(format!("{by}relay {}", relay.url));
-    Ok(Media { wire: relayed.wire, keeper: Some(relayed.keeper), via, known: relayed.known })
+    Ok(Media { wire: wire(relayed.wire, route), keeper: Some(relayed.keeper), via, known: relayed.known })
+}
+
+fn wire(wire: Wire, route: &Route) -> Wire {
+    if route.proxy.is_some() { wire.promptly() } else { wire }
 }
 
 async fn within<T>(

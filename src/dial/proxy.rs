@@ -13,7 +13,7 @@ use super::{DialError, Keys};
 use crate::config::secret;
 
 /// The proxy in messages.
-pub(super) const PROXY: Keys = Keys { server: "the proxy", address: "proxy.address", ca: "" };
+pub const PROXY: Keys = Keys { server: "the proxy", address: "proxy.address", ca: "" };
 /// For the proxy's own connection to the server, and its answer.
 const ANSWER: Duration = Duration::from_secs(10);
 

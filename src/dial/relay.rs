@@ -19,7 +19,7 @@ use super::{DialError, Keys, Server, Stream};
 use crate::config::secret;
 
 /// The relay in messages.
-const RELAY: Keys = Keys { server: "the relay", address: "relay.url", ca: "relay.ca_file" };
+pub const RELAY: Keys = Keys { server: "the relay", address: "relay.url", ca: "relay.ca_file" };
 /// How long credentials count that the kiosk makes itself.
 const VALID: Duration = Duration::from_secs(24 * 60 * 60);
 /// For one answer, the relay's own connection to the server included.
@@ -113,6 +113,20 @@ pub(super) async fn connect<K: Send + 'static>(
         debug!(%server, %error, "the relay ends an allocation");
     }));
     Ok(Relayed { wire: data.into(), keeper, hop, known: data_known })
+}
+
+/// Asks the relay for an allocation, and lets it go again.
+pub(super) async fn allocate(
+    way: Way<'_>,
+    from: Option<std::net::IpAddr>,
+) -> Result<Result<Duration, Refusal>, DialError> {
+    let mut session = Session::new(credentials(way)?);
+    let (mut control, _, ()) = dial(way, from, &|_| ()).await?;
+    Ok(match ask(control.stream(), &mut session, Ask::Allocate).await {
+        Ok(Answer::Kept(lifetime)) => Ok(lifetime),
+        Ok(_) => Err(Refusal::Unproven),
+        Err(refusal) => Err(refusal),
+    })
 }
 
 fn credentials(way: Way<'_>) -> Result<Credentials, DialError> {

@@ -5,7 +5,9 @@
 mod client;
 mod daemon;
 mod machine;
+mod proxy;
 mod reach;
+mod relay;
 mod server;
 pub mod service;
 mod sound;

@@ -5,17 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use kiosk_proto::check::reach::{self, Reach};
-use kiosk_proto::check::{Finding, Text};
-use kiosk_proto::config::{Config, PortRange};
+use kiosk_proto::check::{Finding, Text, relay as judge_relay};
+use kiosk_proto::config::{Config, PortRange, RelayPolicy};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::tls;
+use super::{proxy, relay, tls};
 use crate::dial::Server;
 use crate::{dial, janus};
 
 /// A port that does not answer within this time is dropped on the way: a SYN is sent again after 1 s and 3 s.
-const WAIT: Duration = Duration::from_secs(4);
+pub(super) const WAIT: Duration = Duration::from_secs(4);
 
 /// Tries one port.
 pub async fn attempt(address: SocketAddr) -> Reach {
@@ -40,77 +40,95 @@ pub enum Way {
     Proxy,
 }
 
-/// The way to the server: name and signalling port, or the proxy; its certificate; a sample of the media range; the broker.
+/// What the checks of a server's name and port are called.
+pub(super) struct Called {
+    /// Identifier and title of the name's check.
+    pub(super) name: (&'static str, Text),
+    /// Identifier and title of the port's.
+    pub(super) port: (&'static str, Text),
+    /// What must listen there.
+    pub(super) who: Text,
+}
+
+/// The way to the server: name and signalling port, or the proxy; its certificate; the way of the media; the broker.
 pub async fn server(config: &Config) -> (Vec<Finding>, Option<Way>) {
     let server = janus::server(config);
-    let (mut findings, way) = match server.proxy {
-        Some(_) => proxy(&server).await,
-        None => direct(&server).await,
+    let (mut findings, way) = match &config.proxy {
+        Some(proxy) => proxy::check(&server, proxy).await,
+        None => {
+            let called = Called {
+                name: ("network.name", name(server.host)),
+                port: (
+                    "network.signalling",
+                    Text::new(format!("signalling port {}", server.port), format!("신호 포트 {}", server.port)),
+                ),
+                who: Text::same(reach::JANUS),
+            };
+            let (findings, reached) = direct(&server, called).await;
+            (findings, reached.map(Way::Direct))
+        }
     };
     if way.is_some() && server.tls {
         let title = Text::new("the server's certificate", "서버 인증서");
         findings.extend(tls::server("tls.server", title, &server).await);
     }
-    let range = config.janus.media_ports;
-    findings.extend(match way {
-        Some(Way::Direct(address)) => Some(media(address, range).await),
-        Some(Way::Proxy) => Some(Finding::skipped(
-            "network.media-ports",
-            Text::new(format!("media ports {range}"), format!("미디어 포트 {range}")),
-            Text::new("by the proxy: the trial call shows it", "프록시 경유: 시험 통화에서 확인"),
-        )),
-        None => None,
-    });
+    findings.extend(media(config, way).await);
     findings.extend(broker(config).await);
     (findings, way)
 }
 
-/// Whether the proxy leads there.
-async fn proxy(server: &Server<'_>) -> (Vec<Finding>, Option<Way>) {
-    let title = Text::new(
-        format!("the proxy leads to {}:{}", server.host, server.port),
-        format!("프록시 경유 {}:{}", server.host, server.port),
-    );
-    match dial::connect(&Server { tls: false, ..*server }).await {
-        Ok(_) => (vec![Finding::pass("network.proxy", title, Text::new("it does", "연결됨"))], Some(Way::Proxy)),
-        Err(error) => {
-            let remedy = Text::new(
-                "Have the branch's proxy allow CONNECT to the server's signalling and media ports for this kiosk; compare proxy.username and proxy.password_file",
-                "지점 프록시에서 이 키오스크의 CONNECT(신호 및 미디어 포트)를 허용해 달라고 요청하고 proxy.username과 proxy.password_file을 확인하십시오",
-            );
-            (vec![Finding::fail("network.proxy", title, Text::same(error.to_string()), remedy)], None)
-        }
-    }
+pub(super) fn name(host: &str) -> Text {
+    Text::new(format!("the name {host}"), format!("서버 이름 {host}"))
 }
 
-async fn direct(server: &Server<'_>) -> (Vec<Finding>, Option<Way>) {
-    let (host, port) = (server.host, server.port);
-    let title = Text::new(format!("the name {host}"), format!("서버 이름 {host}"));
+/// The media ports, the relay, or both.
+async fn media(config: &Config, way: Option<Way>) -> Vec<Finding> {
+    let range = config.janus.media_ports;
+    let policy = config.relay.as_ref().map_or(RelayPolicy::Direct, |relay| relay.policy);
+    let ports = async {
+        match way? {
+            _ if policy == RelayPolicy::Relay => Some(judge_relay::media_range_not_needed(range)),
+            Way::Direct(address) => Some(media_ports(address, range).await),
+            Way::Proxy => Some(proxy::media_ports(&janus::server(config), range).await),
+        }
+    };
+    let (ports, relay) = tokio::join!(ports, relay::check(config));
+    judge_relay::either(policy, ports, relay)
+}
+
+/// Name and port, dialled. Where it was reached, if it was.
+pub(super) async fn direct(server: &Server<'_>, called: Called) -> (Vec<Finding>, Option<IpAddr>) {
+    let (id, title) = called.name;
     let addresses = match dial::resolve(server).await {
         Ok(addresses) if !addresses.is_empty() => addresses,
         outcome => {
             let reason = outcome.err().map_or_else(|| "no address".to_owned(), |error| error.to_string());
+            let key = server.keys.address;
             let remedy = Text::new(
-                "Compare janus.url with the bank's name servers; they must answer over TCP (port 53/tcp)",
-                "janus.url의 이름과 은행 DNS를 확인하십시오. DNS는 TCP 53번으로 응답해야 합니다",
+                format!("Compare {key} with the bank's name servers; they must answer over TCP (port 53/tcp)"),
+                format!("{key}의 이름과 은행 DNS를 확인하십시오. DNS는 TCP 53번으로 응답해야 합니다"),
             );
-            return (vec![Finding::fail("network.name", title, Text::same(reason), remedy)], None);
+            return (vec![Finding::fail(id, title, Text::same(reason), remedy)], None);
         }
     };
     let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut findings = vec![Finding::pass("network.name", title, Text::same(list))];
+    let (reached, way) = first(addresses, server.port).await;
+    let (port, port_title) = called.port;
+    let findings =
+        vec![Finding::pass(id, title, Text::same(list)), reach::port(port, port_title, &called.who, &reached)];
+    (findings, way)
+}
+
+/// Tries addresses until one accepts; how the last one did, and which accepted.
+pub(super) async fn first(addresses: Vec<IpAddr>, port: u16) -> (Reach, Option<IpAddr>) {
     let mut reached = Reach::NoRoute("no address".to_owned());
-    let mut way = None;
     for address in addresses {
         reached = attempt(SocketAddr::new(address, port)).await;
         if matches!(reached, Reach::Connected(_)) {
-            way = Some(Way::Direct(address));
-            break;
+            return (reached, Some(address));
         }
     }
-    let title = Text::new(format!("signalling port {port}"), format!("신호 포트 {port}"));
-    findings.push(reach::port("network.signalling", title, &reached));
-    (findings, way)
+    (reached, None)
 }
 
 /// The fleet's broker, if there is one.
@@ -152,11 +170,16 @@ async fn broker(config: &Config) -> Vec<Finding> {
     }
 }
 
-async fn media(server: IpAddr, range: PortRange) -> Finding {
+/// The first, the last and one between.
+pub(super) fn sample(range: PortRange) -> Vec<u16> {
     let middle = range.first() + (range.last() - range.first()) / 2;
     let mut ports = vec![range.first(), middle, range.last()];
     ports.dedup();
-    let tries = ports.into_iter().map(|port| async move { (port, attempt(SocketAddr::new(server, port)).await) });
-    let samples = futures_util::future::join_all(tries).await;
-    reach::media_range(range, &samples)
+    ports
+}
+
+async fn media_ports(server: IpAddr, range: PortRange) -> Finding {
+    let tries =
+        sample(range).into_iter().map(|port| async move { (port, attempt(SocketAddr::new(server, port)).await) });
+    reach::media_range(range, &futures_util::future::join_all(tries).await)
 }

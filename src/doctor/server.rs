@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use kiosk_proto::call::Fault;
-use kiosk_proto::check::reach::Reach;
 use kiosk_proto::check::trial::Recommended;
-use kiosk_proto::check::{Finding, Outcome, Text, exit_code, proof, server, trial as judge};
+use kiosk_proto::check::{
+    Finding, Outcome, Text, exit_code, proof, reach as judge_reach, relay as judge_relay, server, trial as judge,
+};
 use kiosk_proto::config::Config;
 use kiosk_proto::ice::TcpOnlyPolicy;
 use serde_json::{Value, json};
@@ -14,8 +15,10 @@ use tokio::time::sleep;
 
 use super::client::Client;
 use super::reach::{self, Way};
+use super::relay;
 use super::trial::{self, Keys, Shown, Stop};
 use crate::config::secret;
+use crate::dial::Route;
 use crate::janus;
 
 /// Before a negotiation is tried again.
@@ -160,15 +163,15 @@ async fn negotiate(
     let offered = server::candidates(sdp, &TcpOnlyPolicy { media_ports: config.janus.media_ports }, at);
     findings.extend(offered.findings);
     let mut reached = Err(Text::new("there is no media connection", "미디어 연결 없음"));
-    if let (Some(address), Way::Proxy) = (offered.dial.first(), way) {
+    if let Some(address) = offered.dial.first() {
         let title = Text::new(format!("media connection to {address}"), format!("미디어 연결 {address}"));
-        let why = Text::new("by the proxy: the trial call shows it", "프록시 경유: 시험 통화에서 확인");
-        findings.push(Finding::skipped("ice.dial", title, why));
-        reached = Ok(());
-    } else if let Some(address) = offered.dial.first() {
-        let title = Text::new(format!("media connection to {address}"), format!("미디어 연결 {address}"));
-        let dialled: Reach = reach::attempt(*address).await;
-        let judged = kiosk_proto::check::reach::port("ice.dial", title, &dialled);
+        let alone = Route::new(config).relay().is_none();
+        let judged = match way {
+            Way::Direct(_) if alone => {
+                judge_reach::port("ice.dial", title, &Text::same(judge_reach::JANUS), &reach::attempt(*address).await)
+            }
+            _ => relay::dial(config, *address, "ice.dial", title).await,
+        };
         if judged.outcome == Outcome::Pass {
             reached = Ok(());
         }
@@ -215,12 +218,11 @@ async fn call(
         Err(Stop::Disturbs(who)) => findings.push(skipped(in_the_room(&who))),
         Err(Stop::Asked) => findings.push(skipped(Text::new("the self-check was ended", "점검이 중단됨"))),
     }
-    let range = config.janus.media_ports;
-    let proxy = config.proxy.as_ref().map(|proxy| proxy.address.port());
+    findings.extend(judge_relay::way(config.relay.as_ref().map(|relay| relay.policy), &shown.ways));
     findings.push(proof::candidates(&shown.signalled));
     findings.push(proof::descriptions(&shown.signalled));
-    findings.push(proof::sockets(&shown.sockets, range));
-    findings.extend(shown.wire.iter().map(|wire| proof::wire(wire, &shown.servers, range, proxy)));
+    findings.push(proof::sockets(&shown.sockets, config.janus.media_ports));
+    findings.extend(shown.wire.iter().map(|wire| proof::wire(wire, &shown.sockets.media)));
     findings.push(proof::pairs(&shown.pairs));
     shown.capacity.map(|capacity| Recommended::new(config, &capacity))
 }

@@ -28,12 +28,32 @@ pub fn interfaces() -> Interfaces {
 /// Is the port of `janus.transport.websockets.jcfg` listened on?
 pub fn listening(websockets: &Document) -> Finding {
     let port = websockets.get("general.wss_port").and_then(|port| port.text().parse().ok()).unwrap_or(8989);
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    judge_listening(&tables.concat(), port)
+    judge_listening(&tables(), port, &JANUS)
 }
 
-fn judge_listening(table: &str, port: u16) -> Finding {
-    let (id, title) = ("janus.listening", Text::new("Janus answers", "Janus 동작"));
+/// Is the relay's port of TLS listened on?
+pub fn relay_listening(port: u16) -> Finding {
+    judge_listening(&tables(), port, &COTURN)
+}
+
+fn tables() -> String {
+    ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default()).concat()
+}
+
+/// A program that must listen.
+struct Program {
+    id: &'static str,
+    title: (&'static str, &'static str),
+    unit: &'static str,
+}
+
+const JANUS: Program = Program { id: "janus.listening", title: ("Janus answers", "Janus 동작"), unit: "janus" };
+const COTURN: Program =
+    Program { id: "relay.listening", title: ("the relay answers", "릴레이 동작"), unit: "coturn" };
+
+fn judge_listening(table: &str, port: u16, program: &Program) -> Finding {
+    let Program { id, title, unit } = program;
+    let title = Text::new(title.0, title.1);
     // proc_pid_net(5): the second column is the local address and port in hex, the fourth the state, 0A is LISTEN.
     let listens = table.lines().any(|line| {
         let mut columns = line.split_ascii_whitespace().skip(1);
@@ -49,8 +69,8 @@ fn judge_listening(table: &str, port: u16) -> Finding {
         title,
         Text::new(format!("nothing listens on port {port}"), format!("포트 {port}에서 수신하는 프로그램이 없습니다")),
         Text::new(
-            "systemctl start janus; if it does not stay up: journalctl -u janus",
-            "systemctl start janus 실행. 계속 종료되면 journalctl -u janus 확인",
+            format!("systemctl start {unit}; if it does not stay up: journalctl -u {unit}"),
+            format!("systemctl start {unit} 실행. 계속 종료되면 journalctl -u {unit} 확인"),
         ),
     )
 }
@@ -188,9 +208,9 @@ mod tests {
         // 0x231D is 8989; the second line is a connection from another host's port 8989.
         let listening = "   0: 00000000:231D 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1\n";
         let connected = "   1: 0100007F:1F90 0100007F:231D 01 00000000:00000000 00:00000000 00000000 0 0 1 1\n";
-        assert_eq!(judge_listening(&format!("{connected}{listening}"), 8989).outcome, Outcome::Pass);
-        assert_eq!(judge_listening(connected, 8989).outcome, Outcome::Fail);
-        assert_eq!(judge_listening(connected, 8080).outcome, Outcome::Fail, "it does not listen");
+        assert_eq!(judge_listening(&format!("{connected}{listening}"), 8989, &JANUS).outcome, Outcome::Pass);
+        assert_eq!(judge_listening(connected, 8989, &COTURN).outcome, Outcome::Fail);
+        assert_eq!(judge_listening(connected, 8080, &JANUS).outcome, Outcome::Fail, "it does not listen");
     }
 
     #[test]

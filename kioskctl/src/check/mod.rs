@@ -1,6 +1,7 @@
 //! `kioskctl server check`: is this server configured so that calls over TCP work, and does what runs follow it?
 
 mod certificate;
+mod coturn;
 mod edit;
 mod host;
 mod janus;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+const JANUS: &str = "/etc/janus";
 const CORE: &str = "janus.jcfg";
 const WEBSOCKETS: &str = "janus.transport.websockets.jcfg";
 const VIDEOROOM: &str = "janus.plugin.videoroom.jcfg";
@@ -26,12 +28,15 @@ const VIDEOROOM: &str = "janus.plugin.videoroom.jcfg";
 /// What to check and how to say it.
 #[derive(clap::Args)]
 pub struct CheckArguments {
-    /// Janus's configuration folder.
-    #[arg(long, default_value = "/etc/janus")]
-    config: PathBuf,
+    /// Janus's configuration folder; /etc/janus, unless this server has only what the two following name.
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// The broker's configuration too, such as /etc/mosquitto/mosquitto.conf, where this server has one for kiosks.
     #[arg(long, value_name = "FILE")]
     mosquitto: Option<PathBuf>,
+    /// The relay's configuration too, such as /etc/turnserver.conf, where this server has one for kiosks.
+    #[arg(long, value_name = "FILE")]
+    coturn: Option<PathBuf>,
     /// Mend what can be mended without a decision of yours; each changed file is kept as NAME.before-check.
     #[arg(long)]
     fix: bool,
@@ -46,22 +51,86 @@ pub struct CheckArguments {
     lang: Option<String>,
 }
 
+impl CheckArguments {
+    /// Where Janus's configuration should be, if there should be one.
+    fn janus(&self) -> Option<&Path> {
+        let usual = Path::new(JANUS);
+        let alone = self.mosquitto.is_none() && self.coturn.is_none();
+        self.config.as_deref().or((alone || usual.is_dir()).then_some(usual))
+    }
+}
+
+/// What was found, and what was done about it.
+#[derive(Default)]
+struct Checked {
+    findings: Vec<Finding>,
+    mended: Vec<String>,
+}
+
+impl Checked {
+    fn janus(&mut self, folder: &Path, arguments: &CheckArguments) -> Result<(), ServerError> {
+        let interfaces = host::interfaces();
+        let mut files = Files::load(folder);
+        let mut judged = files.judge(&interfaces);
+        if arguments.fix {
+            self.mended.extend(files.mend(&judged)?);
+            judged = files.judge(&interfaces);
+        }
+        self.findings.extend(judged.into_iter().map(|(_, judged)| judged.finding));
+        self.findings.extend(files.certificate());
+        if !arguments.files_only {
+            self.findings.extend(files.running());
+        }
+        Ok(())
+    }
+
+    fn relay(&mut self, file: &Path, arguments: &CheckArguments) -> Result<(), ServerError> {
+        let mut text = match read(file) {
+            Ok(text) => text,
+            Err(error) => {
+                self.findings.push(not_rendered("relay.file", "coturn", error.to_string()));
+                return Ok(());
+            }
+        };
+        if arguments.fix {
+            let edits: Vec<coturn::Edit> = coturn::judge(&text).into_iter().flat_map(|judged| judged.edits).collect();
+            if !edits.is_empty() {
+                let mended = coturn::apply(&text, &edits);
+                keep_and_write(file, &text, &mended)?;
+                text = mended;
+            }
+            self.mended.extend(edits.iter().map(|edit| format!("{}: {edit}", file.display())));
+        }
+        self.findings.extend(coturn::judge(&text).into_iter().map(|judged| judged.finding));
+        let settings = coturn::Settings::parse(&text);
+        self.findings.extend(settings.get("cert").and_then(shown_certificate));
+        if !arguments.files_only {
+            self.findings.push(host::relay_listening(settings.port()));
+        }
+        Ok(())
+    }
+}
+
+/// Writes a mended file; what it was stands beside it as NAME.before-check.
+fn keep_and_write(path: &Path, before: &str, after: &str) -> Result<(), ServerError> {
+    let mode = std::fs::metadata(path).map_or(0o640, |data| data.permissions().mode() & 0o777);
+    let mut kept = path.as_os_str().to_owned();
+    kept.push(".before-check");
+    write(Path::new(&kept), before, mode)?;
+    Ok(write(path, after, mode)?)
+}
+
 /// Exit code 0: nothing to do, 1: something failed, 2: warnings only.
 pub fn run(arguments: &CheckArguments) -> Result<ExitCode, ServerError> {
-    let interfaces = host::interfaces();
-    let mut files = Files::load(&arguments.config);
-    let mut judged = files.judge(&interfaces);
-    let mut mended = Vec::new();
-    if arguments.fix {
-        mended = files.mend(&judged)?;
-        judged = files.judge(&interfaces);
+    let mut checked = Checked::default();
+    if let Some(folder) = arguments.janus() {
+        checked.janus(folder, arguments)?;
     }
-    let mut findings: Vec<Finding> = judged.into_iter().map(|(_, judged)| judged.finding).collect();
-    findings.extend(files.certificate());
-    findings.extend(arguments.mosquitto.iter().flat_map(|file| broker(file)));
-    if !arguments.files_only {
-        findings.extend(files.running());
+    checked.findings.extend(arguments.mosquitto.iter().flat_map(|file| broker(file)));
+    if let Some(file) = &arguments.coturn {
+        checked.relay(file, arguments)?;
     }
+    let Checked { findings, mended } = checked;
     let locale = arguments.lang.clone().or_else(locale).unwrap_or_default();
     if arguments.json {
         outln!("{}", serde_json::json!({ "checks": findings, "mended": mended }));
@@ -79,16 +148,20 @@ fn broker(file: &Path) -> Vec<Finding> {
     let text = match read(file) {
         Ok(text) => text,
         Err(error) => {
-            let remedy = Text::new(
-                "Write it with kioskctl server render --server mosquitto, and run this as root",
-                "kioskctl server render --server mosquitto로 만들고 root로 실행하십시오",
-            );
-            return vec![Finding::fail("broker.file", Text::same("mosquitto"), Text::same(error.to_string()), remedy)];
+            return vec![not_rendered("broker.file", "mosquitto", error.to_string())];
         }
     };
     let mut findings = mosquitto::judge(&text);
     findings.extend(mosquitto::certificates(&text).iter().filter_map(|path| shown_certificate(path)));
     findings
+}
+
+fn not_rendered(id: &'static str, server: &str, error: String) -> Finding {
+    let remedy = Text::new(
+        format!("Write it with kioskctl server render --server {server}, and run this as root"),
+        format!("kioskctl server render --server {server}로 만들고 root로 실행하십시오"),
+    );
+    Finding::fail(id, Text::same(server), Text::same(error), remedy)
 }
 
 /// The certificate in a file.
@@ -168,9 +241,7 @@ impl Files {
                 continue;
             }
             let path = self.folder.join(file.name);
-            let mode = std::fs::metadata(&path).map_or(0o640, |data| data.permissions().mode() & 0o777);
-            write(&path.with_extension("jcfg.before-check"), &before, mode)?;
-            write(&path, &text, mode)?;
+            keep_and_write(&path, &before, &text)?;
             file.text = Ok(text);
         }
         Ok(done)

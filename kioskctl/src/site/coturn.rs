@@ -1,8 +1,8 @@
 //! What a site sets for its relay: parsed, checked, and rendered as the configuration of coturn. Pure: no file is read or
 //! written here.
 
-use super::template::{TemplateError, fill};
-use super::{PortRange, RenderError, check_secret};
+use super::template::fill;
+use super::{PortRange, RenderError, SiteError, check_path, check_secret, refuse};
 use kiosk_proto::secret::Secret;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -62,35 +62,9 @@ impl Default for Limits {
     }
 }
 
-/// Why a site file is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum RelaySiteError {
-    /// Not TOML, an unknown key, a missing value, a value of the wrong kind.
-    #[error("{0}")]
-    Syntax(#[from] toml::de::Error),
-    /// A value that the relay could not be run with.
-    #[error("{key}: {problem}")]
-    Value {
-        /// The key in the site file.
-        key: &'static str,
-        /// What is wrong and what is allowed.
-        problem: String,
-    },
-    /// A secret that protects nothing.
-    #[error(transparent)]
-    Secret(#[from] RenderError),
-    /// A fault of the template, which is part of this program.
-    #[error("template turnserver.conf: {0}")]
-    Template(#[from] TemplateError),
-}
-
-fn refuse(key: &'static str, problem: impl Into<String>) -> RelaySiteError {
-    RelaySiteError::Value { key, problem: problem.into() }
-}
-
 impl RelaySite {
     /// Parses and checks the text of a site file.
-    pub fn parse(text: &str) -> Result<Self, RelaySiteError> {
+    pub fn parse(text: &str) -> Result<Self, SiteError> {
         let site: Self = toml::from_str(text)?;
         if site.peers.is_empty() {
             return Err(refuse("peers", "the address of Janus is needed, such as peers = [\"192.0.2.10\"]"));
@@ -105,10 +79,7 @@ impl RelaySite {
         for (key, path) in
             [("secret_file", &site.secret_file), ("tls.certificate", &site.tls.certificate), ("tls.key", &site.tls.key)]
         {
-            let text = path.to_str().unwrap_or_default();
-            if !path.is_absolute() || text.chars().any(char::is_control) {
-                return Err(refuse(key, format!("{} is not an absolute path", path.display())));
-            }
+            check_path(key, path)?;
         }
         let ports = [Some(site.tls.port), site.listen.plain_port];
         if ports.contains(&Some(0)) || ports[0] == ports[1] {
@@ -136,7 +107,7 @@ impl RelaySite {
     }
 
     /// The configuration: name and content.
-    pub fn render(&self, secret: &Secret) -> Result<(&'static str, String), RelaySiteError> {
+    pub fn render(&self, secret: &Secret) -> Result<(&'static str, String), SiteError> {
         check_secret("secret_file", secret.expose())?;
         if !secret.expose().chars().all(|c| c.is_ascii_alphanumeric()) {
             return Err(refuse("secret_file", "letters and digits only: openssl rand -hex 32 makes one"));
@@ -159,7 +130,8 @@ impl RelaySite {
             ("PER_KIOSK", (2 * ALLOCATIONS_PER_CALL).to_string()),
             ("ALLOCATIONS", (2 * ALLOCATIONS_PER_CALL * limits.calls).to_string()),
         ]);
-        Ok((NAME, fill(CONFIGURATION, &values)?))
+        let text = fill(CONFIGURATION, &values).map_err(|source| RenderError::Template { name: NAME, source })?;
+        Ok((NAME, text))
     }
 }
 
@@ -200,7 +172,7 @@ mod tests {
             ("[\"192.0.2.10\"]", "[]", "peers: the address of Janus"),
             ("\"192.0.2.10\"", "\"0.0.0.0\"", "peers: each must be"),
             ("\"bank.example\"", "\"bank\\nno-auth\"", "realm: 1 to 127"),
-            ("\"/etc/branch-kiosk/turn/turn.pem\"", "\"turn.pem\"", "tls.certificate: turn.pem is not an absolute"),
+            ("\"/etc/branch-kiosk/turn/turn.pem\"", "\"turn.pem\"", "tls.certificate: \"turn.pem\" is not an absolute"),
             ("# plain_port = 3478", "plain_port = 443", "listen.plain_port: tls.port and plain_port"),
             ("# ports = \"49152-65535\"", "ports = \"50000-50009\"", "limits.ports: 10 ports are too few"),
             ("[limits]", "[limit]", "unknown field `limit`"),

@@ -1,13 +1,13 @@
-//! What a site sets for its Janus server: `site.toml`, parsed and checked. Pure: no file is read here.
+//! What a site sets for its servers: site files, parsed and checked; that of Janus is here. Pure: no file is read here.
 
 mod coturn;
 mod janus;
 mod mosquitto;
 mod template;
 
-pub use coturn::{RelaySite, RelaySiteError};
+pub use coturn::RelaySite;
 pub use janus::{Material, RenderError, check_secret, render};
-pub use mosquitto::{BrokerSite, BrokerSiteError};
+pub use mosquitto::BrokerSite;
 
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -140,7 +140,7 @@ pub enum SiteError {
     /// Not TOML, an unknown key, a missing value, a value of the wrong kind.
     #[error("{0}")]
     Syntax(#[from] toml::de::Error),
-    /// A value, or two together, that Janus could not be run with.
+    /// A value, or two together, that the server could not be run with.
     #[error("{key}: {problem}")]
     Value {
         /// The key in the site file.
@@ -148,6 +148,9 @@ pub enum SiteError {
         /// What is wrong and what is allowed.
         problem: String,
     },
+    /// A secret, or a template.
+    #[error(transparent)]
+    Render(#[from] RenderError),
 }
 
 fn refuse(key: impl Into<String>, problem: impl Into<String>) -> SiteError {
@@ -199,14 +202,7 @@ impl Site {
         ];
         paths.extend(optional.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))));
         paths.extend(self.pin_files().map(|(_, path)| ("room.pin_file", path)));
-        for (key, path) in paths {
-            let text = path.to_str().ok_or_else(|| refuse(key, "the path is not UTF-8"))?;
-            check_text(key, text)?;
-            if !path.is_absolute() {
-                return Err(refuse(key, format!("{text:?} is not an absolute path")));
-            }
-        }
-        Ok(())
+        paths.into_iter().try_for_each(|(key, path)| check_path(key, path))
     }
 
     fn check_signalling(&self) -> Result<(), SiteError> {
@@ -288,6 +284,13 @@ impl Site {
         let rooms = u32::try_from(self.rooms.len()).unwrap_or(u32::MAX);
         self.media.simultaneous_calls.unwrap_or(rooms)
     }
+}
+
+/// Refuses what is no path of a file for a server's configuration.
+fn check_path(key: &str, path: &Path) -> Result<(), SiteError> {
+    let text = path.to_str().ok_or_else(|| refuse(key, "the path is not UTF-8"))?;
+    check_text(key, text)?;
+    if path.is_absolute() { Ok(()) } else { Err(refuse(key, format!("{text:?} is not an absolute path"))) }
 }
 
 /// Refuses what a provisioning script left unfilled, and what could end a line or a string in Janus's files.

@@ -1,7 +1,8 @@
 //! What a site sets for its broker: parsed, checked, and rendered as the configuration of mosquitto. Pure: no file is
 //! read or written here.
 
-use super::template::{TemplateError, fill};
+use super::template::fill;
+use super::{RenderError, SiteError, check_path, refuse};
 use kiosk_proto::config::KioskId;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,37 +81,9 @@ impl Default for Storage {
     }
 }
 
-/// Why a site file is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum BrokerSiteError {
-    /// Not TOML, an unknown key, a missing value, a value of the wrong kind.
-    #[error("{0}")]
-    Syntax(#[from] toml::de::Error),
-    /// A value that the broker could not be run with.
-    #[error("{key}: {problem}")]
-    Value {
-        /// The key in the site file.
-        key: String,
-        /// What is wrong and what is allowed.
-        problem: String,
-    },
-    /// A fault of the templates, which are part of this program.
-    #[error("template {name}: {source}")]
-    Template {
-        /// The file that could not be made.
-        name: &'static str,
-        /// What is wrong with it.
-        source: TemplateError,
-    },
-}
-
-fn refuse(key: impl Into<String>, problem: impl Into<String>) -> BrokerSiteError {
-    BrokerSiteError::Value { key: key.into(), problem: problem.into() }
-}
-
 impl BrokerSite {
     /// Parses and checks the text of a site file.
-    pub fn parse(text: &str) -> Result<Self, BrokerSiteError> {
+    pub fn parse(text: &str) -> Result<Self, SiteError> {
         let site: Self = toml::from_str(text)?;
         let paths = [
             ("tls.ca", Some(&site.tls.ca)),
@@ -120,11 +93,7 @@ impl BrokerSite {
             ("storage.folder", Some(&site.storage.folder)),
         ];
         for (key, path) in paths {
-            let Some(path) = path else { continue };
-            let text = path.to_str().unwrap_or_default();
-            if !path.is_absolute() || text.is_empty() || text.chars().any(char::is_control) {
-                return Err(refuse(key, format!("{} is not an absolute path", path.display())));
-            }
+            path.map_or(Ok(()), |path| check_path(key, path))?;
         }
         if site.listen.kiosks == site.listen.admins || site.listen.kiosks == 0 || site.listen.admins == 0 {
             return Err(refuse("listen", "kiosks and admins need two different ports"));
@@ -157,10 +126,10 @@ impl BrokerSite {
     }
 
     /// The files of mosquitto's configuration folder `out`, an absolute path: name and content.
-    pub fn render(&self, out: &Path) -> Result<[(&'static str, String); 2], BrokerSiteError> {
+    pub fn render(&self, out: &Path) -> Result<[(&'static str, String); 2], SiteError> {
         let [configuration, acl] = NAMES;
         let made = |name, template, values: &BTreeMap<&str, String>| {
-            fill(template, values).map_err(|source| BrokerSiteError::Template { name, source })
+            fill(template, values).map_err(|source| RenderError::Template { name, source })
         };
         Ok([
             (configuration, made(configuration, CONFIGURATION, &self.settings(&out.join(acl)))?),
@@ -248,7 +217,7 @@ mod tests {
         for (from, to, expected) in [
             ("admins = [\"anna\", \"ben\"]", "", "admins: at least one name"),
             ("\"anna\"", "\"anna\\nuser x\"", "admins: \"anna\\nuser x\" is not 1 to 63 lower-case letters"),
-            ("\"/etc/branch-kiosk/mqtt/ca.pem\"", "\"ca.pem\"", "tls.ca: ca.pem is not an absolute path"),
+            ("\"/etc/branch-kiosk/mqtt/ca.pem\"", "\"ca.pem\"", "tls.ca: \"ca.pem\" is not an absolute path"),
             ("# kiosks = 8883", "kiosks = 8884", "listen: kiosks and admins need two different ports"),
             ("# packet_kib = 256", "packet_kib = 1", "limits.packet_kib: 16 to 16384"),
             ("# connections = 6000", "connections = 0", "limits.connections: 1 to 1000000"),

@@ -1,15 +1,18 @@
 //! `kioskctl server check` on what `kioskctl server render` wrote, and on what the guide would have written.
 
-use super::place::{done, in_own_network, kioskctl};
-use super::server::Server;
+use super::place::{Running, done, in_own_network, kioskctl, until};
+use super::server::{Server, write_site};
 use serde_json::Value;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Its exit code, and the outcome of each check by its name.
 fn check(folder: &Path, arguments: &[&str]) -> (i32, Vec<(String, String)>) {
-    let output =
-        kioskctl().args(["server", "check", "--json", "--config"]).arg(folder).args(arguments).output().unwrap();
+    ask(kioskctl().args(["server", "check", "--json", "--config"]).arg(folder).args(arguments))
+}
+
+fn ask(command: &mut Command) -> (i32, Vec<(String, String)>) {
+    let output = command.output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
     let checks = report["checks"].as_array().unwrap();
@@ -49,5 +52,53 @@ fn what_is_rendered_passes_and_what_the_guide_says_is_found_and_mended() {
         let (_, mended) = check(&folder, &["--files-only", "--fix"]);
         assert_eq!(bad(&mended), Vec::<&str>::new());
         assert_eq!(std::fs::read_to_string(folder.join("janus.jcfg.before-check")).unwrap(), guide);
+    });
+}
+
+#[test]
+fn a_relay_that_was_mended_runs_and_listens() {
+    in_own_network("check::a_relay_that_was_mended_runs_and_listens", || {
+        let folder = tempfile::tempdir().unwrap();
+        write_site(folder.path(), "");
+        let (here, file) = (folder.path().display(), folder.path().join("turnserver.conf"));
+        let site = folder.path().join("relay.toml");
+        let text = format!(
+            "peers = [\"203.0.113.5\"]\nrealm = \"bank.test\"\nsecret_file = \"{here}/token-secret\"\n\
+             [tls]\ncertificate = \"{here}/cert.pem\"\nkey = \"{here}/key.pem\"\n"
+        );
+        std::fs::write(&site, text).unwrap();
+        done(
+            kioskctl()
+                .args(["server", "render", "--server", "coturn", "--out"])
+                .arg(folder.path())
+                .arg("--site")
+                .arg(site),
+        );
+        let relay = |arguments: &[&str]| {
+            let (code, mut all) =
+                ask(kioskctl().args(["server", "check", "--json", "--coturn"]).arg(&file).args(arguments));
+            all.retain(|(id, _)| id.starts_with("relay.") && id != "relay.listening");
+            (code, all)
+        };
+        let rendered = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(bad(&relay(&[]).1), Vec::<&str>::new());
+
+        let wrong =
+            rendered.replace("no-udp\n", "").replace("no-udp-relay\n", "no-tcp-relay\n").replace("denied", "#denied");
+        std::fs::write(&file, &wrong).unwrap();
+        assert_eq!((relay(&[]).0, bad(&relay(&[]).1)), (1, vec!["relay.clients", "relay.transport", "relay.peers"]));
+        assert_eq!(bad(&relay(&["--fix"]).1), Vec::<&str>::new());
+        assert_eq!(std::fs::read_to_string(folder.path().join("turnserver.conf.before-check")).unwrap(), wrong);
+
+        let mut coturn = Command::new("turnserver");
+        coturn.arg("-c").arg(&file).args(["--log-file", "stdout", "--pidfile"]).arg(folder.path().join("pid"));
+        coturn.arg("--userdb").arg(folder.path().join("db")).stdin(Stdio::null()).stdout(Stdio::null());
+        let _coturn = Running(coturn.stderr(Stdio::null()).spawn().unwrap());
+        until("a relay that listens", || {
+            let (_, all) = ask(kioskctl().args(["server", "check", "--json", "--coturn"]).arg(&file));
+            all.contains(&("relay.listening".to_owned(), "pass".to_owned())).then_some(())
+        });
+        let udp = std::fs::read_to_string("/proc/net/udp").unwrap();
+        assert_eq!(udp.lines().count(), 1, "{udp}");
     });
 }

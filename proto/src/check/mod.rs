@@ -4,7 +4,9 @@
 pub mod machine;
 pub mod print;
 pub mod proof;
+pub mod proxy;
 pub mod reach;
+pub mod relay;
 pub mod report;
 pub mod server;
 pub mod sound;
@@ -68,6 +70,8 @@ impl Text {
 pub enum Outcome {
     /// Not made; `seen` says why.
     Skipped,
+    /// Looked at, and neither good nor bad; `seen` says why it does not matter.
+    Info,
     /// As it must be.
     Pass,
     /// Works, but not as it should.
@@ -82,10 +86,12 @@ impl Outcome {
     pub fn word(self, language: Language) -> &'static str {
         match (self, language) {
             (Self::Skipped, Language::English) => "skip",
+            (Self::Info, Language::English) => "info",
             (Self::Pass, Language::English) => "pass",
             (Self::Warn, Language::English) => "warn",
             (Self::Fail, Language::English) => "FAIL",
             (Self::Skipped, Language::Korean) => "생략",
+            (Self::Info, Language::Korean) => "참고",
             (Self::Pass, Language::Korean) => "정상",
             (Self::Warn, Language::Korean) => "주의",
             (Self::Fail, Language::Korean) => "실패",
@@ -122,6 +128,12 @@ impl Finding {
         Self { id, outcome: Outcome::Skipped, title, seen: why, remedy: None }
     }
 
+    /// What was seen, for who wants to know.
+    #[must_use]
+    pub fn info(id: &'static str, title: Text, seen: Text) -> Self {
+        Self { id, outcome: Outcome::Info, title, seen, remedy: None }
+    }
+
     /// Something to look after.
     #[must_use]
     pub fn warn(id: &'static str, title: Text, seen: Text, remedy: Text) -> Self {
@@ -142,7 +154,7 @@ pub fn exit_code(findings: &[Finding]) -> u8 {
     match findings.iter().map(|finding| finding.outcome).max() {
         Some(Outcome::Fail) => 1,
         Some(Outcome::Warn) => 2,
-        Some(Outcome::Pass | Outcome::Skipped) | None => 0,
+        Some(Outcome::Pass | Outcome::Info | Outcome::Skipped) | None => 0,
     }
 }
 
@@ -158,7 +170,7 @@ mod tests {
     fn the_worst_finding_decides_the_exit_code() {
         let code = |outcomes: &[Outcome]| exit_code(&outcomes.iter().map(|o| with(*o)).collect::<Vec<_>>());
         assert_eq!(code(&[]), 0);
-        assert_eq!(code(&[Outcome::Pass, Outcome::Skipped]), 0);
+        assert_eq!(code(&[Outcome::Pass, Outcome::Info, Outcome::Skipped]), 0);
         assert_eq!(code(&[Outcome::Pass, Outcome::Warn, Outcome::Skipped]), 2);
         assert_eq!(code(&[Outcome::Warn, Outcome::Fail, Outcome::Pass]), 1);
     }

@@ -14,7 +14,7 @@ pub fn terminal(findings: &[Finding], language: Language, colours: bool) -> Stri
             Outcome::Pass => ("\x1b[32m", "\x1b[0m"),
             Outcome::Warn => ("\x1b[33m", "\x1b[0m"),
             Outcome::Fail => ("\x1b[1;31m", "\x1b[0m"),
-            Outcome::Skipped => ("\x1b[2m", "\x1b[0m"),
+            Outcome::Skipped | Outcome::Info => ("\x1b[2m", "\x1b[0m"),
         };
         let (word, title) = (finding.outcome.word(language), finding.title.get(language));
         // Writing to a String does not fail.
@@ -31,11 +31,13 @@ pub fn terminal(findings: &[Finding], language: Language, colours: bool) -> Stri
 #[must_use]
 pub fn summary(findings: &[Finding], language: Language) -> String {
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
-    let (pass, warn, fail, skip) =
-        (count(Outcome::Pass), count(Outcome::Warn), count(Outcome::Fail), count(Outcome::Skipped));
+    let (pass, warn, fail) = (count(Outcome::Pass), count(Outcome::Warn), count(Outcome::Fail));
+    let (info, skip) = (count(Outcome::Info), count(Outcome::Skipped));
     match language {
-        Language::English => format!("{pass} passed, {warn} warnings, {fail} failed, {skip} skipped"),
-        Language::Korean => format!("정상 {pass}, 주의 {warn}, 실패 {fail}, 생략 {skip}"),
+        Language::English => {
+            format!("{pass} passed, {warn} warnings, {fail} failed, {info} for information, {skip} skipped")
+        }
+        Language::Korean => format!("정상 {pass}, 주의 {warn}, 실패 {fail}, 참고 {info}, 생략 {skip}"),
     }
 }
 
@@ -43,7 +45,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,'Noto Sans KR',sans-serif;max-
     h1{font-size:1.5rem;margin:0}.sub{color:#5a6b7b;margin:0 0 1.5rem}table{border-collapse:collapse;width:100%}\
     td,th{border-top:1px solid #dde4ea;padding:.45rem .6rem;vertical-align:top;text-align:left}td.o{white-space:nowrap;font-weight:600;width:3.5rem}\
     td.t{width:15rem}th{padding-top:1.4rem;border-top:0;font-size:1.05rem}tr{break-inside:avoid}\
-    .pass{color:#0b6b3a}.warn{color:#8a5a00}.fail{color:#b3261e}.skipped{color:#5a6b7b}.r{color:#8a3b00;margin-top:.2rem}\
+    .pass{color:#0b6b3a}.warn{color:#8a5a00}.fail{color:#b3261e}.info,.skipped{color:#5a6b7b}.r{color:#8a3b00;margin-top:.2rem}\
     .s{color:#3d4c5a;overflow-wrap:anywhere}@media print{body{margin:0}}";
 
 /// A page that needs nothing else. `heading` names the kiosk, `line` when and with which version.
@@ -62,6 +64,7 @@ pub fn page(findings: &[Finding], language: Language, heading: &str, line: &str)
             Outcome::Pass => "pass",
             Outcome::Warn => "warn",
             Outcome::Fail => "fail",
+            Outcome::Info => "info",
             Outcome::Skipped => "skipped",
         };
         let remedy = finding
@@ -87,7 +90,7 @@ pub fn page(findings: &[Finding], language: Language, heading: &str, line: &str)
 /// The part of the list that a check belongs to, by the first word of its name.
 fn part_of(id: &str) -> Text {
     match id.split('.').next().unwrap_or_default() {
-        "network" => Text::new("The way to the server", "서버까지의 경로"),
+        "network" | "proxy" | "relay" => Text::new("The way to the server", "서버까지의 경로"),
         "janus" | "ice" => Text::new("The server", "서버"),
         "call" => Text::new("Trial call", "시험 통화"),
         "proof" => Text::new("Proof that all of it is TCP", "TCP 전용 증거"),
@@ -117,7 +120,7 @@ mod tests {
     fn the_terminal_reads_in_both_languages() {
         assert_eq!(
             terminal(&list(), Language::English, false),
-            "pass  ports: open\nFAIL  ports: <script>\n      -> open them\n1 passed, 0 warnings, 1 failed, 0 skipped\n"
+            "pass  ports: open\nFAIL  ports: <script>\n      -> open them\n1 passed, 0 warnings, 1 failed, 0 for information, 0 skipped\n"
         );
         assert!(terminal(&list(), Language::Korean, true).contains("실패\x1b[0m  포트"));
     }

@@ -92,8 +92,8 @@ pub fn descriptions(signalled: &Signalled) -> Finding {
 pub struct Sockets {
     /// Counts of all looks.
     pub figures: SocketFigures,
-    /// Where connections to media ports led.
-    pub media: BTreeSet<SocketAddr>,
+    /// Where connections with media led: to the server, or to what stands between; and the server behind it.
+    pub media: BTreeSet<(SocketAddr, SocketAddr)>,
     /// What the audit's rules found.
     pub violations: BTreeSet<String>,
 }
@@ -102,7 +102,10 @@ pub struct Sockets {
 #[must_use]
 pub fn sockets(sockets: &Sockets, range: PortRange) -> Finding {
     let (id, title) = ("proof.sockets", Text::new("proof 3: sockets", "증거 3: 소켓"));
-    let list = sockets.media.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let way = |(hop, server): &(SocketAddr, SocketAddr)| {
+        if hop == server { hop.to_string() } else { format!("{hop} for {server}") }
+    };
+    let list = sockets.media.iter().map(way).collect::<Vec<_>>().join(", ");
     let (looks, udp) = (sockets.figures.samples, sockets.figures.udp_peak);
     let seen = Text::new(
         format!("{looks} looks: {udp} UDP sockets; media to {list} (ports {range})"),
@@ -139,15 +142,13 @@ pub enum Wire {
 }
 
 /// Fourth proof: the packets. UDP counts as the daemon's when it is exchanged with a server of the call, or is STUN, or
-/// looks for a router; what other programs send (time, names) is counted and named as theirs. `proxy` is the port of the
-/// proxy that media goes through, if there is one; its address is then one of the servers'.
+/// looks for a router; what other programs send (time, names) is counted and named as theirs. `media` is where the gate's
+/// sockets led, as in [`Sockets`].
 #[must_use]
-pub fn wire(wire: &Wire, servers: &BTreeSet<IpAddr>, range: PortRange, proxy: Option<u16>) -> Finding {
+pub fn wire(wire: &Wire, media: &BTreeSet<(SocketAddr, SocketAddr)>) -> Finding {
     let (id, title) = ("proof.capture", Text::new("proof 4: packets", "증거 4: 패킷"));
     match wire {
-        Wire::Captured(flows) => {
-            captured(id, title, flows, servers, &|port| range.contains(port) || Some(port) == proxy)
-        }
+        Wire::Captured(flows) => captured(id, title, flows, media),
         Wire::Counted { out, r#in, why } => {
             let seen = Text::new(
                 format!("the firewall counted {out} UDP packets out, {} in, during the call (no capture: {why})", r#in),
@@ -170,21 +171,15 @@ pub fn wire(wire: &Wire, servers: &BTreeSet<IpAddr>, range: PortRange, proxy: Op
     }
 }
 
-fn captured(
-    id: &'static str,
-    title: Text,
-    flows: &Flows,
-    servers: &BTreeSet<IpAddr>,
-    media_port: &dyn Fn(u16) -> bool,
-) -> Finding {
+fn captured(id: &'static str, title: Text, flows: &Flows, ways: &BTreeSet<(SocketAddr, SocketAddr)>) -> Finding {
+    let hops: BTreeSet<SocketAddr> = ways.iter().map(|(hop, _)| *hop).collect();
+    let servers: BTreeSet<IpAddr> = ways.iter().flat_map(|(hop, server)| [hop.ip(), server.ip()]).collect();
     let with_server = |packet: &Packet| servers.contains(&packet.from.ip()) || servers.contains(&packet.to.ip());
     let (mut media, mut own, mut others, mut first) = (0, 0, 0, None);
     for (packet, count) in flows.iter() {
         match packet.kind {
             Kind::Tcp => {
-                let to = servers.contains(&packet.to.ip()) && media_port(packet.to.port());
-                let from = servers.contains(&packet.from.ip()) && media_port(packet.from.port());
-                media += if to || from { count } else { 0 };
+                media += if hops.contains(&packet.to) || hops.contains(&packet.from) { count } else { 0 };
             }
             Kind::Udp if !with_server(packet) && packet.to.port() != SSDP => others += count,
             Kind::Udp | Kind::Stun => {
@@ -275,8 +270,11 @@ mod tests {
         let mut seen = Sockets::default();
         assert_eq!(sockets(&seen, range()).outcome, Outcome::Skipped);
         seen.figures.samples = 3;
-        seen.media.insert("10.0.0.5:40003".parse().unwrap());
-        assert_eq!(sockets(&seen, range()).outcome, Outcome::Pass);
+        let (janus, relay) = ("10.0.0.5:40003".parse().unwrap(), "10.0.0.7:443".parse().unwrap());
+        seen.media = BTreeSet::from([(janus, janus), (relay, janus)]);
+        let good = sockets(&seen, range());
+        assert_eq!(good.outcome, Outcome::Pass);
+        assert!(good.seen.en.contains("media to 10.0.0.5:40003, 10.0.0.7:443 for 10.0.0.5:40003 ("), "{good:?}");
         let inbound = Sockets { violations: BTreeSet::from(["10.0.0.9 connected".to_owned()]), ..seen.clone() };
         assert_eq!(sockets(&inbound, range()).seen.en, "10.0.0.9 connected");
         seen.figures.udp_peak = 1;
@@ -287,10 +285,15 @@ mod tests {
         Packet { kind, from: from.parse().unwrap(), to: to.parse().unwrap() }
     }
 
+    fn ways() -> BTreeSet<(SocketAddr, SocketAddr)> {
+        let janus = "10.0.0.5:40003".parse().unwrap();
+        BTreeSet::from([(janus, janus), ("10.0.0.7:443".parse().unwrap(), janus)])
+    }
+
     fn judged(packets: &[Packet]) -> Finding {
         let mut flows = Flows::default();
         packets.iter().for_each(|packet| flows.take(*packet));
-        wire(&Wire::Captured(flows), &BTreeSet::from(["10.0.0.5".parse().unwrap()]), range(), None)
+        wire(&Wire::Captured(flows), &ways())
     }
 
     #[test]
@@ -302,6 +305,7 @@ mod tests {
         assert!(good.seen.en.starts_with("1 TCP packets of media, 0 UDP packets of the call; 1 UDP"), "{good:?}");
         for bad in [
             packet(Kind::Udp, "10.0.0.5:40004", "10.0.0.1:50001"),
+            packet(Kind::Udp, "10.0.0.1:50001", "10.0.0.7:443"),
             packet(Kind::Stun, "10.0.0.1:50001", "10.0.0.77:3478"),
             packet(Kind::Udp, "10.0.0.1:50001", "239.255.255.250:1900"),
         ] {
@@ -309,16 +313,19 @@ mod tests {
             assert!(finding.outcome == Outcome::Fail && finding.seen.en.contains(&bad.to.to_string()), "{finding:?}");
         }
         assert_eq!(judged(&[time]).outcome, Outcome::Skipped, "a capture that saw nothing proves nothing");
+        let relayed = packet(Kind::Tcp, "10.0.0.7:443", "10.0.0.1:50000");
+        assert_eq!(judged(&[relayed]).outcome, Outcome::Pass);
+        let elsewhere = packet(Kind::Tcp, "10.0.0.1:50000", "10.0.0.5:8989");
+        assert_eq!(judged(&[elsewhere]).outcome, Outcome::Skipped, "signalling is no media");
         let mut flows = Flows::default();
         flows.missed = 3;
         flows.take(media);
-        let servers = BTreeSet::from(["10.0.0.5".parse().unwrap()]);
-        assert_eq!(wire(&Wire::Captured(flows), &servers, range(), None).outcome, Outcome::Warn);
+        assert_eq!(wire(&Wire::Captured(flows), &ways()).outcome, Outcome::Warn);
     }
 
     #[test]
     fn without_a_capture_the_firewall_counts_and_without_both_it_says_so() {
-        let judged = |seen| wire(&seen, &BTreeSet::new(), range(), None).outcome;
+        let judged = |seen| wire(&seen, &BTreeSet::new()).outcome;
         let counted = |out| Wire::Counted { out, r#in: 7, why: "no".to_owned() };
         assert_eq!(judged(counted(0)), Outcome::Pass);
         assert_eq!(judged(counted(1)), Outcome::Warn);

@@ -32,16 +32,23 @@ impl Reach {
         }
     }
 
-    fn remedy(&self) -> Option<Text> {
+    /// `who` is what must listen there.
+    fn remedy(&self, who: &Text) -> Option<Text> {
         match self {
             Self::Connected(_) => None,
             Self::Refused(_) => Some(Text::new(
-                "The server answers, but nothing listens on this port: is Janus running, and is this its port?",
-                "서버는 응답하지만 이 포트에서 수신하는 프로그램이 없습니다. Janus가 실행 중인지, 포트가 맞는지 확인하십시오",
+                format!(
+                    "The machine answers, but nothing listens on this port: is {} running, and is this its port?",
+                    who.en
+                ),
+                format!(
+                    "해당 장비는 응답하지만 이 포트에서 수신하는 프로그램이 없습니다. {} 실행 여부와 포트를 확인하십시오",
+                    who.ko
+                ),
             )),
             Self::Dropped(_) => Some(Text::new(
-                "A firewall between here and the server drops this port, or the server is off: have the port opened for this kiosk's address",
-                "중간 방화벽이 이 포트를 막고 있거나 서버가 꺼져 있습니다. 이 키오스크 주소에 대해 포트를 열어 달라고 요청하십시오",
+                "A firewall on the way drops this port, or the machine is off: have the port opened for this kiosk's address",
+                "중간 방화벽이 이 포트를 막고 있거나 장비가 꺼져 있습니다. 이 키오스크 주소에 대해 포트를 열어 달라고 요청하십시오",
             )),
             Self::NoRoute(_) => Some(Text::new(
                 "Check cable, address and gateway of this kiosk: ip address; ip route",
@@ -51,20 +58,30 @@ impl Reach {
     }
 }
 
-/// A port that must accept: signalling, broker.
+/// A port that must accept; `who` is what must listen there.
 #[must_use]
-pub fn port(id: &'static str, title: Text, reach: &Reach) -> Finding {
-    match reach.remedy() {
+pub fn port(id: &'static str, title: Text, who: &Text, reach: &Reach) -> Finding {
+    match reach.remedy(who) {
         None => Finding::pass(id, title, reach.seen()),
         Some(remedy) => Finding::fail(id, title, reach.seen(), remedy),
     }
 }
 
+/// The program that listens at signalling and media ports.
+pub const JANUS: &str = "Janus";
+/// The name of the checks of the media range.
+pub const MEDIA_PORTS: &str = "network.media-ports";
+
+/// What the checks of the media range are called.
+#[must_use]
+pub fn media_ports(range: PortRange) -> Text {
+    Text::new(format!("media ports {range}"), format!("미디어 포트 {range}"))
+}
+
 /// A sample of the media range while no call runs: nobody listens there, so being refused is as good as being accepted.
 #[must_use]
 pub fn media_range(range: PortRange, samples: &[(u16, Reach)]) -> Finding {
-    let id = "network.media-ports";
-    let title = Text::new(format!("media ports {range}"), format!("미디어 포트 {range}"));
+    let (id, title) = (MEDIA_PORTS, media_ports(range));
     let closed: Vec<&(u16, Reach)> =
         samples.iter().filter(|(_, reach)| !matches!(reach, Reach::Connected(_) | Reach::Refused(_))).collect();
     let ports = |list: &[&(u16, Reach)]| list.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>().join(", ");
@@ -78,7 +95,7 @@ pub fn media_range(range: PortRange, samples: &[(u16, Reach)]) -> Finding {
         format!("{}: {}", ports(&closed), worst.seen().en),
         format!("{}: {}", ports(&closed), worst.seen().ko),
     );
-    match worst.remedy() {
+    match worst.remedy(&Text::same(JANUS)) {
         Some(remedy) => Finding::fail(id, title, seen, remedy),
         None => Finding::pass(id, title, seen),
     }
@@ -102,7 +119,7 @@ mod tests {
 
     #[test]
     fn refused_and_dropped_have_different_remedies() {
-        let remedy = |reach: Reach| port("x", Text::same("x"), &reach).remedy.map(|text| text.en);
+        let remedy = |reach: Reach| port("x", Text::same("x"), &Text::same("y"), &reach).remedy.map(|text| text.en);
         assert_eq!(remedy(Reach::Connected(MS)), None);
         assert_ne!(remedy(Reach::Refused(MS)), remedy(Reach::Dropped(MS)));
         assert!(remedy(Reach::Refused(MS)).is_some());

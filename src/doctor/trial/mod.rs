@@ -4,8 +4,7 @@
 mod ends;
 mod load;
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use gstreamer_webrtc::WebRTCSDPType;
@@ -78,8 +77,8 @@ pub struct Shown {
     pub signalled: Signalled,
     /// Sockets of this process.
     pub sockets: Sockets,
-    /// Addresses of the server that media was sent to.
-    pub servers: BTreeSet<IpAddr>,
+    /// What stands between here and the server, for each connection; none when it was dialled itself.
+    pub ways: Vec<Option<String>>,
     /// What the peer connections say of themselves.
     pub pairs: Vec<SelectedPair>,
     /// What was on the wire.
@@ -127,6 +126,8 @@ struct Trial<'a> {
     pictures: Inlet,
     playback: Playback,
     begin: Instant,
+    /// Why what stands between does not lead to the server.
+    no_way: Option<String>,
     shown: &'a mut Shown,
 }
 
@@ -191,6 +192,7 @@ pub async fn call(
         pictures,
         playback,
         begin: Instant::now(),
+        no_way: None,
         shown,
         config,
     };
@@ -255,7 +257,8 @@ impl Trial<'_> {
         self.legs[0].described = true;
         self.send_candidates(0).await?;
         if !self.until(SETUP, |trial| trial.legs[0].up.is_some()).await? {
-            return Err(Stop::Failed(format!("no media connection within {} s", SETUP.as_secs())));
+            let late = format!("no media connection within {} s", SETUP.as_secs());
+            return Err(Stop::Failed(self.no_way.take().unwrap_or(late)));
         }
         let name = format!("doctor/{}", self.config.kiosk.id);
         let present = others(self.client, self.legs[0].handle, room).await?;
@@ -358,8 +361,14 @@ impl Trial<'_> {
                 self.send_candidates(leg).await
             }
             Event::PeerFailed(_, fault) => Err(Stop::Failed(fault.message)),
+            // Another of Janus's addresses may lead there.
+            Event::NoWay(_, reason) => {
+                self.no_way = Some(reason);
+                Ok(())
+            }
             Event::ConnectionFailed(_) => {
-                Err(Stop::Failed("the media connection failed: is each media port open that Janus offers?".to_owned()))
+                let failed = || "the media connection failed: is each media port open that Janus offers?".to_owned();
+                Err(Stop::Failed(self.no_way.take().unwrap_or_else(failed)))
             }
             _ => Ok(()),
         }
@@ -404,12 +413,10 @@ impl Trial<'_> {
         let (ports, seen) = (self.policy.media_ports, &mut self.shown.sockets);
         audit::count(&all, &mut seen.figures);
         seen.violations.extend(audit::judge(&all, &gates, &[], ports).iter().map(ToString::to_string));
-        let proxy = self.config.proxy.as_ref().map(|proxy| proxy.address.port());
-        let carries = |port| ports.contains(port) || Some(port) == proxy;
-        let remotes = all.iter().filter_map(|socket| socket.remote).filter(|remote| carries(remote.port()));
-        // On loopback the ICE agent talks to the gate; a server on this machine is no site's.
-        seen.media.extend(remotes.clone().filter(|remote| !remote.ip().is_loopback()));
-        self.shown.servers.extend(remotes.map(|remote| remote.ip()).filter(|ip| !ip.is_loopback()));
+        let connected = |way: &SocketAddr| all.iter().any(|socket| socket.remote == Some(*way));
+        // On loopback there is no site's server.
+        let ways = gates.ways().filter(|(hop, _)| connected(hop) && !hop.ip().is_loopback());
+        seen.media.extend(ways);
     }
 
     async fn steady(&mut self, ends: &Ends, up: Duration, first: Option<Duration>) -> Result<(), Stop> {
@@ -438,7 +445,8 @@ impl Trial<'_> {
     async fn look_at_pairs(&mut self) {
         let peers = [Some(self.publisher.peer.clone()), self.receiver.as_ref().map(|receiver| receiver.peer.clone())];
         for peer in peers.into_iter().flatten() {
-            if let Some((_, pair)) = peer.pair().await {
+            if let Some((figures, pair)) = peer.pair().await {
+                self.shown.ways.push(figures.via);
                 self.shown.pairs.push(pair);
             }
         }
