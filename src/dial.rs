@@ -3,6 +3,7 @@
 //! The C library's resolver is never used: it asks by UDP, and even for `/etc/hosts` it opens UDP sockets to sort addresses.
 
 mod media;
+mod prompt;
 mod proxy;
 mod relay;
 mod wire;
@@ -202,10 +203,20 @@ impl DialError {
 /// # Errors
 /// Naming the host, the address that was tried and what to do.
 pub async fn connect(server: &Server<'_>) -> Result<Box<dyn Stream>, DialError> {
-    let (stream, address) = match server.proxy {
-        None => dial(server.host, server.host, server.port, server.keys.address, server.user_timeout).await?,
-        Some(proxy) => tunnel(server, proxy).await?,
-    };
+    if let Some(proxy) = server.proxy {
+        let (stream, address) = tunnel(server, proxy).await?;
+        return secured(prompt::Prompt(stream), server, address).await;
+    }
+    let dialled = dial(server.host, server.host, server.port, server.keys.address, server.user_timeout).await;
+    let (stream, address) = dialled?;
+    secured(stream, server, address).await
+}
+
+async fn secured<S: Stream + 'static>(
+    stream: S,
+    server: &Server<'_>,
+    address: SocketAddr,
+) -> Result<Box<dyn Stream>, DialError> {
     if server.tls { Ok(Box::new(encrypt(stream, server, address).await?)) } else { Ok(Box::new(stream)) }
 }
 
@@ -333,11 +344,7 @@ fn resolver() -> Result<TokioResolver, String> {
     builder.build().map_err(|error| error.to_string())
 }
 
-async fn encrypt(
-    stream: TcpStream,
-    server: &Server<'_>,
-    address: SocketAddr,
-) -> Result<TlsStream<TcpStream>, DialError> {
+async fn encrypt<S: Stream>(stream: S, server: &Server<'_>, address: SocketAddr) -> Result<TlsStream<S>, DialError> {
     let failed = |reason: String| DialError::Tls { host: server.host.to_owned(), address, reason };
     let name = ServerName::try_from(server.host.to_owned()).map_err(|error| failed(error.to_string()))?;
     let connector = TlsConnector::from(Arc::new(client_config(server)?));

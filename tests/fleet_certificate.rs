@@ -22,7 +22,9 @@ fn a_renewed_certificate_counts_once_the_broker_has_taken_it() {
         let janus = scene::janus(world)?;
         let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
         let files = fleet.broker.kiosk(KIOSK);
-        let first = connected(&mut fleet, "the first certificate", |_| true)?["certificate"].clone();
+        let presence = connected(&mut fleet, "the first certificate", |_| true)?;
+        let (first, ends) = (presence["certificate"].clone(), presence["certificate_ends"].clone());
+        assert!(ends.is_u64(), "{presence}");
         assert_eq!(first.as_str().map(str::len), Some(64), "{first}");
 
         // One that is over already, with a key of its own; and one of which half is written when the kiosk starts.
@@ -58,6 +60,28 @@ fn a_renewed_certificate_counts_once_the_broker_has_taken_it() {
         })?;
         let kept = fs::metadata(fleet.state_dir.join("identity")).map_err(Error::io("what is kept"))?;
         assert_eq!(kept.permissions().mode() & 0o777, 0o600);
+
+        // All that it has ended while it was off. Whoever looks from afar sees when; a technician brings it back.
+        fleet.kiosk.process().kill()?;
+        let topic = fleet.topic("presence");
+        fleet.wait_last(fleet::SOON, "the end in the last will", &topic, |presence| {
+            presence["online"] == false && presence["certificate_ends"].is_u64()
+        })?;
+        let over = fleet.broker.authority().client_until(KIOSK, 2020)?;
+        let read = |file| fs::read_to_string(file).map_err(Error::io("the pair that is over"));
+        let both = read(&over.certificate)? + &read(&over.key)?;
+        fs::write(fleet.state_dir.join("identity"), both).map_err(Error::io("what is kept"))?;
+        let told = |log: &str| log.matches("no connection to the broker").count();
+        let before = told(&fleet.kiosk.process().log_text());
+        fleet.kiosk.restart()?;
+        let daemon = fleet.kiosk.process();
+        let log = daemon.log().to_owned();
+        daemon.until(fleet::SOON, "that no certificate is taken", || {
+            let log = fs::read_to_string(&log).map_err(Error::io("the log"))?;
+            Ok((told(&log) > before).then_some(()))
+        })?;
+        fleet.broker.authority().client(KIOSK)?;
+        connected(&mut fleet, "what the technician installed", |presence| presence["certificate_refused"].is_null())?;
         Ok(())
     });
 }

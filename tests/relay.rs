@@ -2,16 +2,23 @@
 //! the relay makes to Janus. No UDP anywhere, and no STUN that anybody could read.
 
 use kiosk_harness::{
-    Result,
+    Error, Result,
     capture::Capture,
     janus::{Janus, JanusOptions},
-    kiosk::KioskConfig,
+    kiosk::{Kiosk, KioskConfig},
     procfs::{SocketWatch, datagram_sockets},
-    relay::Relay,
+    proxy::{HttpProxy, PASSWORD, PORT, USER},
+    relay::{PLAIN_PORT, Relay, TLS_PORT},
     scene::{self, SETUP},
     world::{Host, World, scenario},
 };
-use std::{thread, time::Duration};
+use kiosk_proto::{secret::Secret, turn};
+use std::{
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 /// Where the relay is.
 const RELAY: Host = Host::Agent2;
@@ -40,6 +47,21 @@ fn config(janus: &Janus, relay: &Relay, policy: &str) -> Result<KioskConfig> {
         .with("relay", "ca_file", relay.ca())
         .with("relay", "secret_file", relay.secret_file())
         .with("relay", "policy", policy))
+}
+
+fn file(world: &World, name: &str, text: &str) -> Result<PathBuf> {
+    let path = world.dir().join(name);
+    fs::write(&path, text).map_err(Error::io(name)).map(|()| path)
+}
+
+/// Waits until a call sends, and says by way of what.
+fn sends_by(kiosk: &mut Kiosk) -> Result<Option<String>> {
+    kiosk.start_call()?;
+    let figures = kiosk.wait_figures(SETUP, "media that is sent", |figures| {
+        figures.publish.pair.is_some() && figures.publish.video.bits_per_second > 0
+    })?;
+    assert_eq!(kiosk.state()?, "waiting");
+    Ok(figures.publish.pair.and_then(|pair| pair.via))
 }
 
 #[test]
@@ -106,7 +128,7 @@ fn a_server_that_can_not_be_reached_itself_is_reached_by_the_relay_and_that_is_r
         assert_eq!(world.counter(Host::Kiosk, "other_out")?.packets, blocked, "it was tried again");
         // Where the server can be reached, it is.
         world.run(Host::Kiosk, "nft", &["delete", "table", "inet", "kiosk"])?;
-        let mut open = kiosk_harness::kiosk::Kiosk::start(
+        let mut open = Kiosk::start(
             &world.at(Host::Kiosk)?,
             "another",
             &config(&janus, &relay, "auto")?.with("kiosk", "id", "kiosk-2"),
@@ -132,8 +154,7 @@ fn a_relay_that_refuses_says_what_to_do() {
         // It may connect to somebody else only.
         let relay = relay(world, Host::Agent)?;
         let good = config(&janus, &relay, "relay")?;
-        let wrong = world.dir().join("wrong-secret");
-        std::fs::write(&wrong, "0123456789abcdef0123456789abcdef").map_err(kiosk_harness::Error::io("a secret"))?;
+        let wrong = file(world, "wrong-secret", "0123456789abcdef0123456789abcdef")?;
         let mut kiosk = scene::kiosk(world, &good.clone().with("relay", "secret_file", wrong.display().to_string()))?;
         kiosk.start_call()?;
         let fault = kiosk.wait_fault("media-unreachable", SETUP)?;
@@ -149,6 +170,61 @@ fn a_relay_that_refuses_says_what_to_do() {
         for words in ["(403)", "allowed-peer-ip"] {
             assert!(fault.contains(words), "{words}: {fault}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_relay_is_reached_by_way_of_a_proxy_that_opens_443_alone() {
+    scenario(|world| {
+        let proxy = Host::Kiosk2;
+        let janus = branch(world)?;
+        let relay = relay(world, Host::Server)?;
+        let (address, port) = (format!("{{ {} }}", proxy.address()), format!("{{ {PORT} }}"));
+        world.firewall(Host::Kiosk, "kiosk.nft", &[("server_addresses", &address), ("signalling_ports", &port)])?;
+        let mut proxy = HttpProxy::start(&world.at(proxy)?, proxy.address(), [TLS_PORT], &[])?;
+        let config = config(&janus, &relay, "relay")?
+            .with("proxy", "address", proxy.address())
+            .with("proxy", "username", USER)
+            .with("proxy", "password_file", file(world, "proxy-password", PASSWORD)?.display().to_string());
+        let capture = Capture::start(world, Host::Kiosk)?;
+        let mut kiosk = scene::kiosk(world, &config)?;
+        let via = sends_by(&mut kiosk)?;
+        assert_eq!(via, Some(format!("proxy {}, relay {}", proxy.address(), relay.url())));
+        kiosk.end_call()?;
+        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        let log = proxy.log();
+        assert!(log.contains(&format!("CONNECT {}:{TLS_PORT}", RELAY.address())), "{log}");
+        let beside = format!("ip and not (tcp and host {} and port {PORT})", Host::Kiosk2.address());
+        let packets = capture.stop()?;
+        assert_eq!(packets.matching(&beside)?, Vec::<String>::new());
+        assert_eq!(packets.matching(PLAIN_STUN)?, Vec::<String>::new());
+        assert_eq!(world.counter(Host::Kiosk, "udp_out")?.packets, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_name_and_a_password_that_somebody_else_made_are_taken_and_without_tls_stun_can_be_read() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let relay = Relay::start_plain(&world.at(RELAY)?, RELAY.address(), &[Host::Server.address().into()])?;
+        let secret = fs::read_to_string(relay.secret_file()).map_err(Error::io("the relay's secret"))?;
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let given = turn::rest(&Secret::new(secret.trim()), "branch-7", now, Duration::from_secs(600));
+        let config = config(&janus, &relay, "relay")?
+            .without("relay", "secret_file")
+            .with("relay", "url", relay.plain_url())
+            .with("relay", "username", given.username.as_str())
+            .with("relay", "password_file", file(world, "password", given.password.expose())?.display().to_string());
+        let capture = Capture::start(world, Host::Kiosk)?;
+        let mut kiosk = scene::kiosk(world, &config)?;
+        assert_eq!(sends_by(&mut kiosk)?, Some(format!("relay {}", relay.plain_url())));
+        kiosk.end_call()?;
+        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        let packets = capture.stop()?;
+        assert_eq!(packets.udp()?, Vec::<String>::new());
+        assert!(!packets.matching(&format!("port {PLAIN_PORT} and ({PLAIN_STUN})"))?.is_empty());
         Ok(())
     });
 }

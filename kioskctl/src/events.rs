@@ -64,5 +64,17 @@ fn words(event: &Event) -> String {
     let kind = fields.remove("kind").and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let fields: String = fields.iter().map(|(name, value)| format!("  {name}={}", plain(value))).collect();
-    format!("{kind}{fields}")
+    output::one_line(&format!("{kind}{fields}")).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_the_kiosk_says() {
+        let event = json!({ "sequence": 7, "kind": "fault-raised", "code": "a\x1b[2J\n2026-01-01 00:00 UTC  k-9" });
+        let event: Event = serde_json::from_value(event).unwrap();
+        assert_eq!(words(&event), r"fault-raised  code=a\u001b[2J\u000a2026-01-01 00:00 UTC  k-9");
+    }
 }

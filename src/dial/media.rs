@@ -130,7 +130,7 @@ async fn directly<K>(
     let reached = within(limit, server, hop(target, SERVER, route.proxy.as_ref(), route.from, known)).await;
     let (stream, hop, known) = reached?;
     let via = route.proxy.as_ref().map(|_| format!("proxy {hop}"));
-    Ok(Media { wire: stream.into(), keeper: None, via, known })
+    Ok(Media { wire: wire(stream.into(), route), keeper: None, via, known })
 }
 
 async fn by_relay<K: Send + 'static>(
@@ -143,7 +143,11 @@ async fn by_relay<K: Send + 'static>(
     let relayed = within(LIMIT, server, relay::connect(server, way, route.from, known)).await?;
     let by = if route.proxy.is_some() { format!("proxy {}, ", relayed.hop) } else { String::new() };
     let via = Some(format!("{by}relay {}", relay.url));
-    Ok(Media { wire: relayed.wire, keeper: Some(relayed.keeper), via, known: relayed.known })
+    Ok(Media { wire: wire(relayed.wire, route), keeper: Some(relayed.keeper), via, known: relayed.known })
+}
+
+fn wire(wire: Wire, route: &Route) -> Wire {
+    if route.proxy.is_some() { wire.promptly() } else { wire }
 }
 
 async fn within<T>(

@@ -10,23 +10,26 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConnection;
 
+use super::prompt::acknowledge;
+
 /// A connection of the media gate.
 #[derive(Debug)]
 pub struct Wire {
     tcp: TcpStream,
     tls: Option<Mutex<ClientConnection>>,
+    prompt: bool,
 }
 
 impl From<TcpStream> for Wire {
     fn from(tcp: TcpStream) -> Self {
-        Self { tcp, tls: None }
+        Self { tcp, tls: None, prompt: false }
     }
 }
 
 impl From<TlsStream<TcpStream>> for Wire {
     fn from(stream: TlsStream<TcpStream>) -> Self {
         let (tcp, tls) = stream.into_inner();
-        Self { tcp, tls: Some(Mutex::new(tls)) }
+        Self { tcp, tls: Some(Mutex::new(tls)), prompt: false }
     }
 }
 
@@ -36,12 +39,16 @@ impl AsFd for Wire {
     }
 }
 
-/// The socket, as rustls reads and writes it.
-struct Socket<'a>(&'a TcpStream);
+/// The socket, as rustls reads and writes it; whether it acknowledges at once.
+struct Socket<'a>(&'a TcpStream, bool);
 
 impl Read for Socket<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        let read = self.0.try_read(buffer)?;
+        if self.1 {
+            acknowledge(self.0);
+        }
+        Ok(read)
     }
 }
 
@@ -60,6 +67,12 @@ fn lock(tls: &Mutex<ClientConnection>) -> MutexGuard<'_, ClientConnection> {
 }
 
 impl Wire {
+    /// The same, acknowledging at once what it reads: for one that leads through a proxy.
+    #[must_use]
+    pub(super) fn promptly(self) -> Self {
+        Self { prompt: true, ..self }
+    }
+
     /// This machine's end.
     ///
     /// # Errors
@@ -90,14 +103,15 @@ impl Wire {
     /// # Errors
     /// `WouldBlock` when nothing is there; when the connection is broken, or what came is no TLS.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &self.tls else { return self.tcp.try_read(buffer) };
+        let mut socket = Socket(&self.tcp, self.prompt);
+        let Some(tls) = &self.tls else { return socket.read(buffer) };
         let mut tls = lock(tls);
         loop {
             match tls.reader().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return read,
             }
-            if tls.read_tls(&mut Socket(&self.tcp))? == 0 {
+            if tls.read_tls(&mut socket)? == 0 {
                 return Ok(0);
             }
             tls.process_new_packets().map_err(io::Error::other)?;
@@ -131,7 +145,7 @@ impl Wire {
 
 fn flush(tls: &mut ClientConnection, tcp: &TcpStream) -> io::Result<bool> {
     while tls.wants_write() {
-        match tls.write_tls(&mut Socket(tcp)) {
+        match tls.write_tls(&mut Socket(tcp, false)) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),

@@ -12,6 +12,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tracing::{info, warn};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 /// Certificate and key that the broker has taken, in one file, so that they are changed as one.
 const CURRENT: &str = "identity";
@@ -36,12 +38,30 @@ pub struct Identity {
     pub certificate: PathBuf,
     /// PEM file with the key.
     pub key: PathBuf,
-    /// SHA-256 of the certificate, when it can be read.
-    pub digest: Option<Digest>,
+    /// What the certificate says, when it can be read.
+    pub leaf: Option<Leaf>,
     /// Why the broker did not take what is in the files of `kiosk.toml`.
     pub refused: Option<String>,
     /// Where it is kept once the broker has taken it.
     promote: Option<PathBuf>,
+}
+
+/// What is told of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaf {
+    /// SHA-256 of it.
+    pub digest: Digest,
+    /// When it ends, Unix seconds.
+    pub ends: u64,
+}
+
+impl Leaf {
+    fn read(pem: &[u8]) -> Option<Self> {
+        let der = CertificateDer::from_pem_slice(pem).ok()?;
+        let (_, parsed) = X509Certificate::from_der(&der).ok()?;
+        let ends = parsed.validity().not_after.timestamp();
+        Some(Self { digest: Digest::of(&der), ends: u64::try_from(ends).unwrap_or_default() })
+    }
 }
 
 impl Identities {
@@ -56,25 +76,22 @@ impl Identities {
         let (current, next) = (self.dir.join(CURRENT), self.dir.join(NEXT));
         let kept = fs::read(&current).ok();
         let found = self.read();
-        let digest = |pem: &[u8]| CertificateDer::from_pem_slice(pem).ok().map(|der| Digest::of(&der));
-        let identity = |file: &Path, digest, promote| Identity {
+        let identity = |file: &Path, pem: &[u8], promote| Identity {
             certificate: file.to_owned(),
             key: file.to_owned(),
-            digest,
+            leaf: Leaf::read(pem),
             refused: self.refused.clone().filter(|_| self.fall_back),
             promote,
         };
         match (&found, &kept) {
-            (Ok(found), Some(kept)) if found == kept => identity(&current, digest(kept), None),
-            (_, Some(kept)) if self.fall_back => identity(&current, digest(kept), None),
-            (Ok(found), _) if is_pair(found) && self.write(&next, found) => {
-                identity(&next, digest(found), Some(current))
-            }
+            (Ok(found), Some(kept)) if found == kept => identity(&current, kept, None),
+            (_, Some(kept)) if self.fall_back => identity(&current, kept, None),
+            (Ok(found), _) if is_pair(found) && self.write(&next, found) => identity(&next, found, Some(current)),
             // Half written, which whoever dials says with the file's name; or there is no room to keep it.
             (found, _) => Identity {
                 certificate: certificate.clone(),
                 key: key.clone(),
-                digest: found.as_ref().ok().and_then(|found| digest(found)),
+                leaf: found.as_ref().ok().and_then(|found| Leaf::read(found)),
                 refused: None,
                 promote: None,
             },
@@ -169,19 +186,19 @@ mod tests {
         assert_eq!((first.certificate.ends_with(NEXT), &first.certificate), (true, &first.key));
         first.keep();
         let kept = identities.choose();
-        assert_eq!((kept.certificate.ends_with(CURRENT), kept.digest, kept.promote), (true, first.digest, None));
+        assert_eq!((kept.certificate.ends_with(CURRENT), kept.leaf, kept.promote), (true, first.leaf, None));
 
         authority.client("a").unwrap();
         let second = identities.choose();
-        assert_ne!(second.digest, first.digest);
+        assert_ne!(second.leaf, first.leaf);
         identities.failed(&second, "expired");
         let before = identities.choose();
-        assert_eq!((before.digest, before.refused.as_deref()), (first.digest, Some("expired")));
+        assert_eq!((before.leaf, before.refused.as_deref()), (first.leaf, Some("expired")));
         before.keep();
         identities.worked();
         // With the next connection the new one is shown again, and now it is taken.
         let again = identities.choose();
-        assert_eq!((again.digest, &again.refused), (second.digest, &None));
+        assert_eq!((again.leaf, &again.refused), (second.leaf, &None));
         again.keep();
 
         // Certificate and key that do not belong together, and a file that is missing: whoever dials says which.
@@ -191,7 +208,7 @@ mod tests {
         let unreadable = identities.choose();
         assert_eq!(unreadable.certificate, identities.files[0]);
         identities.failed(&unreadable, "no such file");
-        assert_eq!(identities.choose().digest, second.digest);
+        assert_eq!(identities.choose().leaf, second.leaf);
     }
 
     #[test]
@@ -202,10 +219,10 @@ mod tests {
         assert_eq!(identities.choose(), one, "there is nothing else");
         one.keep();
         authority.client("a").unwrap();
-        let two = identities.choose().digest;
-        for digest in [two, one.digest, two, one.digest] {
+        let two = identities.choose().leaf;
+        for leaf in [two, one.leaf, two, one.leaf] {
             let shown = identities.choose();
-            assert_eq!(shown.digest, digest);
+            assert_eq!(shown.leaf, leaf);
             identities.failed(&shown, "no");
         }
     }

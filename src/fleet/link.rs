@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kiosk_proto::backoff::Backoff;
 use kiosk_proto::config::Proxy;
-use kiosk_proto::fleet::MAX_PACKET_BYTES;
+use kiosk_proto::fleet::{MAX_PACKET_BYTES, Presence};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{ConnAck, LastWill, Packet, Publish, PublishProperties, SubscribeReasonCode};
 use rumqttc::{
@@ -74,8 +74,8 @@ pub struct LinkSettings {
     pub keepalive_s: u16,
     /// What to listen to.
     pub subscriptions: Vec<String>,
-    /// The last will: topic, and what the broker says there when the kiosk is gone.
-    pub will: (String, Vec<u8>),
+    /// The last will: topic, and what the broker says there when the kiosk is gone, but for the certificate.
+    pub will: (String, Presence),
     /// Forget what the broker has kept for the kiosk: the first connection only.
     pub clean_start: bool,
 }
@@ -246,7 +246,9 @@ async fn run(mut settings: LinkSettings, events: mpsc::Sender<LinkEvent>) {
 fn options(settings: &LinkSettings, identity: Identity, failure: Arc<Mutex<Option<DialError>>>) -> MqttOptions {
     let broker = Broker::tcp(settings.host.clone(), settings.port);
     let mut options = MqttOptions::new(settings.client_id.clone(), broker);
-    let (topic, will) = settings.will.clone();
+    let (topic, gone) = settings.will.clone();
+    let gone = Presence { certificate_ends: identity.leaf.map(|leaf| leaf.ends), ..gone };
+    let will = serde_json::to_vec(&gone).unwrap_or_default();
     options
         .set_keep_alive(settings.keepalive_s)
         .set_clean_start(settings.clean_start)

@@ -2,6 +2,7 @@
 
 use super::change::flat;
 use crate::fleet::view::View;
+use crate::output::one_line;
 use kiosk_proto::config::{KioskId, Pushed as PushedBy, key_rules};
 use kiosk_proto::fleet::Target;
 use serde::Serialize;
@@ -23,7 +24,7 @@ impl KeyChange {
     /// As people read it.
     pub fn line(&self) -> String {
         let shown = |value: &Option<Value>| value.as_ref().map_or("(site file or default)".into(), Value::to_string);
-        format!("{}  {} -> {}", self.key, shown(&self.from), shown(&self.to))
+        format!("{}  {} -> {}", one_line(&self.key), shown(&self.from), shown(&self.to))
     }
 }
 

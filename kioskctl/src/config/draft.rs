@@ -55,6 +55,9 @@ pub enum DraftError {
     /// Nobody is there.
     #[error("no kiosk of that kind is known to the broker")]
     NoKiosk,
+    /// The last place in the order of pushes is taken.
+    #[error("the broker holds revision {0}.{1} of {2}, and there is none after it: give its kiosks another group")]
+    NoRevision(u32, u64, String),
 }
 
 /// A layer by the kiosk.
@@ -72,7 +75,7 @@ impl Draft {
         let target = Target::Group(group.clone());
         let members = view.members(group);
         let mut draft = Self { payloads: Vec::new(), stages: Vec::new(), undo: Vec::new() };
-        let whole = draft.add(view, &target, layer.clone(), terms, 0);
+        let whole = draft.add(view, &target, layer.clone(), terms, 0)?;
         let steps = steps(view, &members, &terms.canaries);
         if !steps.is_empty() {
             let held = view.pushed(&target).map(|pushed| flat(&pushed.payload.config.0)).unwrap_or_default();
@@ -88,10 +91,10 @@ impl Draft {
                 let own = Target::Device(id.clone());
                 let before = view.pushed(&own).map(|pushed| pushed.payload.config.0.clone()).unwrap_or_default();
                 let shown = as_own(view, &id, group, layer, &before);
-                let message = draft.add(view, &own, shown, terms, 0);
+                let message = draft.add(view, &own, shown, terms, 0)?;
                 stage.send.push(message);
                 stage.expect.insert(id.clone(), message);
-                let restored = draft.add(view, &own, before, terms, 1);
+                let restored = draft.add(view, &own, before, terms, 1)?;
                 draft.undo.push(restored);
                 tidy.insert(id, restored);
             }
@@ -117,23 +120,24 @@ impl Draft {
         }
         let mut draft = Self { payloads: Vec::new(), stages: Vec::new(), undo: Vec::new() };
         let mut left: BTreeSet<&KioskId> = kiosks.iter().collect();
-        let add = |draft: &mut Self, title: String, kind, kiosks: Vec<KioskId>| {
+        let add = |draft: &mut Self, title: String, kind, kiosks: Vec<KioskId>| -> Result<(), DraftError> {
             let mut stage = stage(title, kind);
             for id in kiosks {
-                let message = draft.add(view, &Target::Device(id.clone()), layer(&id), terms, 0);
+                let message = draft.add(view, &Target::Device(id.clone()), layer(&id), terms, 0)?;
                 stage.send.push(message);
                 stage.expect.insert(id, message);
             }
             draft.stages.push(stage);
+            Ok(())
         };
         for (percent, some) in steps(view, kiosks, &terms.canaries) {
             left.retain(|id| !some.contains(id));
-            add(&mut draft, format!("{percent} %"), StageKind::Canary, some);
+            add(&mut draft, format!("{percent} %"), StageKind::Canary, some)?;
         }
         let rest: Vec<KioskId> = left.into_iter().cloned().collect();
         let title = if draft.stages.is_empty() { "all" } else { "100 %" };
         if !rest.is_empty() {
-            add(&mut draft, title.into(), StageKind::Rest, rest);
+            add(&mut draft, title.into(), StageKind::Rest, rest)?;
         }
         Ok(draft)
     }
@@ -152,12 +156,19 @@ impl Draft {
         }
     }
 
-    fn add(&mut self, view: &View, target: &Target, config: Map<String, Value>, terms: &Terms, later: u64) -> usize {
-        let (epoch, revision) = next_revision(view, target);
+    fn add(
+        &mut self,
+        view: &View,
+        target: &Target,
+        config: Map<String, Value>,
+        terms: &Terms,
+        later: u64,
+    ) -> Result<usize, DraftError> {
+        let (epoch, revision) = next_revision(view, target, later)?;
         self.payloads.push(DesiredPayload {
             target: target.clone(),
             epoch,
-            revision: revision + later,
+            revision,
             author: terms.author.clone(),
             reason: terms.reason.clone(),
             created: terms.created,
@@ -166,7 +177,7 @@ impl Draft {
             force: terms.force,
             config: object(config),
         });
-        self.payloads.len() - 1
+        Ok(self.payloads.len() - 1)
     }
 }
 
@@ -206,20 +217,56 @@ fn steps(view: &View, kiosks: &[KioskId], canaries: &[u8]) -> Vec<(u8, Vec<Kiosk
     steps.filter(|(_, some): &(u8, Vec<KioskId>)| !some.is_empty()).collect()
 }
 
-/// The next revision of a target: above everything that the broker holds and that kiosks speak of.
-pub fn next_revision(view: &View, target: &Target) -> (u32, u64) {
-    let held = view.pushed(target).map(|pushed| pushed.revision);
-    let earlier = view.earlier(target).into_iter().map(|pushed| pushed.revision);
+/// A revision that a kiosk reports counts below this: nobody pushes so often, and JSON's numbers are exact up to here.
+const PLAUSIBLE: u64 = 1 << 53;
+
+/// The revision of a target's message, which `later` others of the same push go before: above everything that the
+/// broker holds. What kiosks report counts where the broker has lost what it held: the newest of it when it holds
+/// nothing for the target, and what most of a group's kiosks have, when a crash set it back. So no single kiosk decides
+/// where a group goes on.
+fn next_revision(view: &View, target: &Target, later: u64) -> Result<(u32, u64), DraftError> {
+    let held = view.pushed(target);
+    let known = held.into_iter().chain(view.earlier(target)).map(|pushed| place(pushed.revision));
+    let mut told: Vec<(u32, u64)> = reported(view, target).into_iter().map(|(_, place)| place).collect();
+    told.retain(|(_, revision)| *revision < PLAUSIBLE);
+    told.sort_by_key(|place| std::cmp::Reverse(*place));
+    let newest = match (held, target) {
+        (Some(_), Target::Group(group)) => told.get((view.members(group).len() / 2).max(1)),
+        _ => told.first(),
+    };
+    let Some((epoch, revision)) = known.chain(newest.copied()).max() else { return Ok((1, 1 + later)) };
+    match revision.checked_add(1 + later) {
+        Some(revision) => Ok((epoch, revision)),
+        None => {
+            let next = epoch.checked_add(1).map(|epoch| (epoch, 1 + later));
+            next.ok_or_else(|| DraftError::NoRevision(epoch, revision, name(target)))
+        }
+    }
+}
+
+/// The newest that each kiosk of a target says it has of its layer.
+fn reported(view: &View, target: &Target) -> Vec<(KioskId, (u32, u64))> {
     let kiosks: Vec<KioskId> = match target {
         Target::Device(id) => vec![id.clone()],
         Target::Group(group) => view.members(group),
     };
-    let layers = kiosks.iter().filter_map(|id| view.layer(id, target));
-    let reported =
-        layers.flat_map(|layer| layer.confirmed.into_iter().chain(layer.attempts.iter().map(|a| a.revision)));
-    let all = held.into_iter().chain(earlier).chain(reported);
-    let newest = all.map(|revision| (revision.epoch, revision.revision)).max();
-    newest.map_or((1, 1), |(epoch, revision)| (epoch, revision + 1))
+    let newest = |id: KioskId| {
+        let layer = view.layer(&id, target)?;
+        let all = layer.confirmed.into_iter().chain(layer.attempts.iter().map(|attempt| attempt.revision));
+        let newest = all.map(place).max()?;
+        Some((id, newest))
+    };
+    kiosks.into_iter().filter_map(newest).collect()
+}
+
+/// Kiosks that say they have something as new as a message, or newer, and will refuse it.
+pub fn ahead(view: &View, target: &Target, message: Revision) -> Vec<KioskId> {
+    let ahead = reported(view, target).into_iter().filter(|(_, newest)| *newest >= place(message));
+    ahead.map(|(id, _)| id).collect()
+}
+
+fn place(revision: Revision) -> (u32, u64) {
+    (revision.epoch, revision.revision)
 }
 
 /// What the messages of a draft make of each target in the end; for showing what changes.

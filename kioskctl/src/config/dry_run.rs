@@ -44,7 +44,7 @@ pub(super) async fn dry_run(session: &mut Session, push: &Push) -> anyhow::Resul
         answers.extend(ask(&mut session.link, &key, &ids, &question, Duration::from_secs(20), |_, _| {}).await?);
     }
     let mut table = Table::new(["KIOSK", "WHAT IT SAYS"]);
-    let mut fine = true;
+    let mut fine = !kiosks.is_empty();
     let mut result = BTreeMap::new();
     for id in &kiosks {
         let lines = match answers.get(id) {
@@ -67,7 +67,7 @@ pub(super) async fn dry_run(session: &mut Session, push: &Push) -> anyhow::Resul
     }
     if push.how.json {
         outln!("{}", json!({ "fine": fine, "kiosks": result, "asked": online.len(), "known": kiosks.len() }));
-    } else {
+    } else if !table.is_empty() {
         out!("{table}");
     }
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(3) })

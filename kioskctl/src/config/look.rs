@@ -5,8 +5,8 @@ use super::difference::{differences, name, show_differences};
 
 use crate::fleet::ask::{Question, ask};
 use crate::fleet::select::Which;
-use crate::fleet::view::View;
-use crate::output::Table;
+use crate::fleet::view::{Pushed, View};
+use crate::output::{Table, one_line};
 use crate::profile::ProfileOptions;
 use crate::session::{Session, block_on, moment, now};
 use kiosk_proto::config::KioskId;
@@ -47,7 +47,8 @@ pub fn diff(change: &Change, which: &Which, json: bool, options: &ProfileOptions
 /// One layer of one kiosk.
 #[derive(serde::Serialize)]
 struct Line {
-    kiosk: KioskId,
+    /// Without one, nobody listens to the layer.
+    kiosk: Option<KioskId>,
     layer: LayerName,
     /// The revision at the broker.
     pushed: Option<u64>,
@@ -69,6 +70,7 @@ pub fn status(which: &Which, json: bool, options: &ProfileOptions) -> anyhow::Re
         let lines: Vec<Line> = kiosks
             .iter()
             .flat_map(|id| lines(id, &session.view))
+            .chain(unheard(which, &session.view))
             .filter(|line| only.as_ref().is_none_or(|only| *only == line.layer))
             .collect();
         if json {
@@ -80,7 +82,36 @@ pub fn status(which: &Which, json: bool, options: &ProfileOptions) -> anyhow::Re
     })
 }
 
+/// Layers that nobody listens to: of groups without a kiosk, and of kiosks that never said anything.
+fn unheard(which: &Which, view: &View) -> Vec<Line> {
+    let line = |kiosk: Option<&KioskId>, layer: LayerName, pushed: &Pushed| Line {
+        kiosk: kiosk.cloned(),
+        layer,
+        pushed: Some(pushed.revision.revision),
+        confirmed: None,
+        phase: "no kiosk".to_owned(),
+        author: Some(pushed.payload.author.clone()),
+        reason: Some(pushed.payload.reason.clone()),
+        why: String::new(),
+    };
+    let groups = view.groups.iter().filter(|(group, _)| {
+        let meant = which.group.as_ref().map_or(!which.is_given(), |meant| meant == *group);
+        meant && view.members(group).is_empty()
+    });
+    let groups = groups.map(|(group, pushed)| line(None, LayerName::Group(group.clone()), pushed));
+    let devices = view.devices.iter().filter(|(id, _)| {
+        let chosen = which.selector.as_ref().is_none_or(|selector| selector.holds(id, view));
+        let meant = which.device.as_ref().map_or(which.group.is_none() && chosen, |meant| meant == *id);
+        meant && !view.kiosks.contains_key(id)
+    });
+    let devices = devices.map(|(id, pushed)| line(Some(id), LayerName::Device, pushed));
+    groups.chain(devices).collect()
+}
+
 fn lines(id: &KioskId, view: &View) -> Vec<Line> {
+    if !view.kiosks.contains_key(id) {
+        return Vec::new();
+    }
     let groups = view.groups_of(id).into_iter().map(Target::Group);
     let targets = groups.chain([Target::Device(id.clone())]);
     let line = |target: Target| {
@@ -110,7 +141,7 @@ fn lines(id: &KioskId, view: &View) -> Vec<Line> {
         let left_out = layer.map(|layer| layer.left_out.as_slice()).unwrap_or_default();
         why.extend(left_out.iter().map(|error| format!("left out: {}: {}", error.path, error.message)));
         Some(Line {
-            kiosk: id.clone(),
+            kiosk: Some(id.clone()),
             layer: LayerName::of(&target),
             pushed: pushed.map(|pushed| pushed.revision.revision),
             confirmed: confirmed.map(|revision| revision.revision),
@@ -128,7 +159,7 @@ fn status_table(lines: &[Line]) -> String {
     let number = |revision: Option<u64>| revision.map_or("-".into(), |revision| revision.to_string());
     for line in lines {
         table.row([
-            line.kiosk.to_string(),
+            line.kiosk.as_ref().map_or("-".into(), ToString::to_string),
             line.layer.to_string(),
             number(line.pushed),
             number(line.confirmed),
@@ -164,7 +195,7 @@ pub fn explain(key: &Key, device: &str, json: bool, options: &ProfileOptions) ->
         let answers =
             ask(&mut session.link, &signing, std::slice::from_ref(&id), &question, patience, |_, _| {}).await?;
         let Some(response) = answers.get(&id).cloned().flatten() else { anyhow::bail!("{id} did not answer") };
-        anyhow::ensure!(response.outcome == Outcome::Done, "{id}: {}", response.message);
+        anyhow::ensure!(response.outcome == Outcome::Done, "{id}: {}", one_line(&response.message));
         let found: Vec<Explained> = serde_json::from_value(response.result)?;
         let Some(found) = found.first() else {
             anyhow::bail!("{id} has no value for {key}: there is no such key, or it is not set")
@@ -182,10 +213,12 @@ fn explained(found: &Explained) -> String {
     let by = match found.set_by.as_str() {
         "default" => "the built-in default".to_owned(),
         "site" => "the site file, kiosk.toml".to_owned(),
-        layer => format!("the layer of {layer}"),
+        layer => format!("the layer of {}", one_line(layer)),
     };
-    let mut text = format!("{} = {}\nset by   {by}\n", found.key, Value::to_string(&found.value));
-    let line = |name: &str, value: Option<String>| value.map_or(String::new(), |value| format!("{name:<9}{value}\n"));
+    let mut text = format!("{} = {}\nset by   {by}\n", one_line(&found.key), Value::to_string(&found.value));
+    let line = |name: &str, value: Option<String>| {
+        value.map_or(String::new(), |value| format!("{name:<9}{}\n", one_line(&value)))
+    };
     text += &line("revision", found.revision.map(|revision| revision.to_string()));
     text += &line("author", found.author.clone());
     text += &line("signed", found.created.map(moment));

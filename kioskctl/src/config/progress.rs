@@ -1,6 +1,6 @@
 //! How a rollout looks while it runs and when it is over.
 
-use crate::output::Table;
+use crate::output::{Table, one_line};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kiosk_proto::config::KioskId;
 use kiosk_proto::fleet::rollout::{Outcome, Progress, Rollout};
@@ -58,7 +58,7 @@ impl Screen {
         let bar = |stage: &kiosk_proto::fleet::rollout::Stage| {
             let bar = all.add(ProgressBar::new(stage.expect.len() as u64));
             bar.set_style(style.clone());
-            bar.set_prefix(stage.title.clone());
+            bar.set_prefix(one_line(&stage.title).into_owned());
             bar
         };
         let bars = rollout.plan.stages.iter().map(bar).collect();
@@ -150,7 +150,7 @@ pub fn summary(rollout: &Rollout, outcome: &Outcome) -> String {
     let mut text = if table.is_empty() { String::new() } else { format!("{table}\n") };
     let total = results.len();
     text += &match outcome {
-        Outcome::Confirmed if total == 0 => "sent; no kiosk listens to it yet\n".to_owned(),
+        Outcome::Partly if total == 0 => "sent; no kiosk listens to it yet\n".to_owned(),
         Outcome::Confirmed => format!("confirmed by all {total} kiosks\n"),
         Outcome::Partly => format!("confirmed by {confirmed} of {total} kiosks\n"),
         Outcome::Stopped { why } => {

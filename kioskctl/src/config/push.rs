@@ -3,13 +3,14 @@
 use super::bundle::{Bundle, new_file, signed};
 use super::change::{Change, flat};
 use super::difference::{Difference, cutting_off, differences, name, show_differences};
-use super::draft::{Draft, Terms, layers};
+use super::draft::{Draft, Terms, ahead, layers};
 use super::drive::drive;
 use super::dry_run::dry_run;
 use super::progress::{Screen, exit_code, summary, summary_json};
 use crate::fleet::link::Link;
 use crate::fleet::select::Which;
 use crate::fleet::view::{View, filters};
+use crate::output::one_line;
 use crate::profile::ProfileOptions;
 use crate::session::{Session, block_on, confirm, moment, now};
 use crate::token::parse_duration;
@@ -36,13 +37,34 @@ pub struct Push {
     /// Sign it and write it to this file, for a second admin to sign and for --resume; nothing is pushed.
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     save: Option<PathBuf>,
-    /// Begin or go on with what is in this file.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["which", "file", "set", "unset", "empty", "save", "dry_run"])]
+    /// Begin or go on with what is in this file. How it is pushed is signed or planned there; only --timeout may differ.
+    #[arg(long, value_name = "FILE", conflicts_with_all = PLANNED)]
     resume: Option<PathBuf>,
     /// Give up what is in this file: canaries of a group get back what they had.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["which", "file", "set", "unset", "empty", "save", "dry_run", "resume"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = PLANNED, conflicts_with_all = ["timeout", "resume"])]
     abandon: Option<PathBuf>,
 }
+
+/// What stands in a rollout's file already.
+const PLANNED: [&str; 14] = [
+    "which",
+    "file",
+    "set",
+    "unset",
+    "empty",
+    "save",
+    "dry_run",
+    "reason",
+    "canary",
+    "then",
+    "max_failures",
+    "now",
+    "force",
+    "expires",
+];
+
+/// How long each step waits, when nothing else is said.
+const STAGE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// How something is pushed.
 #[derive(Debug, Clone, clap::Args)]
@@ -59,9 +81,9 @@ pub(super) struct How {
     /// Go on although so many kiosks did not confirm.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     max_failures: u32,
-    /// How long each step waits for its kiosks.
-    #[arg(long, value_parser = parse_duration, default_value = "15m")]
-    timeout: Duration,
+    /// How long each step waits for its kiosks, 15m unless it is set.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Option<Duration>,
     /// Apply at once what is harmless to a call, instead of after it.
     #[arg(long)]
     now: bool,
@@ -109,9 +131,13 @@ impl How {
             force: self.force,
             canaries,
             max_failures: self.max_failures,
-            stage_timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
+            stage_timeout_ms: milliseconds(self.timeout.unwrap_or(STAGE_TIMEOUT)),
         })
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `kioskctl config push`
@@ -122,6 +148,9 @@ pub fn push(push: &Push) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(push.which.is_given(), "say for whom: --group, --device or --selector");
     block_on(async {
         let mut session = Session::open(&push.how.profile, &[]).await?;
+        if let Some(nobody) = push.which.nobody(&session.view) {
+            errln!("{nobody}");
+        }
         if push.dry_run {
             return dry_run(&mut session, push).await;
         }
@@ -268,6 +297,19 @@ fn preview(bundle: &Bundle, view: &View, found: &[Difference], cutting: &BTreeSe
     if away > 0 {
         text += &format!("{away} of them are not connected: they get it when they are back\n");
     }
+    let mut first = BTreeMap::new();
+    for message in &bundle.rollout.plan.messages {
+        first.entry(name(&message.target)).or_insert(message);
+    }
+    for message in first.into_values() {
+        for id in ahead(view, &message.target, message.revision) {
+            text += &format!(
+                "NOTE: {id} says it has a newer layer of {} than the broker and will refuse this one. If the broker lost a \
+                 push, push again; otherwise look at that kiosk\n",
+                name(&message.target)
+            );
+        }
+    }
     if !cutting.is_empty() {
         text += &format!(
             "NOTE: {} can cut a kiosk off; kiosks with two_signatures want a second admin's: use --save\n",
@@ -279,10 +321,13 @@ fn preview(bundle: &Bundle, view: &View, found: &[Difference], cutting: &BTreeSe
 
 fn resume(file: &Path, abandon: bool, how: &How) -> anyhow::Result<ExitCode> {
     let mut bundle = Bundle::load(file)?;
+    if let Some(timeout) = how.timeout {
+        bundle.rollout.plan.stage_timeout_ms = milliseconds(timeout);
+    }
     block_on(async {
         let profile = how.profile.load()?;
         if !how.json {
-            errln!("{}", bundle.title);
+            errln!("{}", one_line(&bundle.title));
         }
         confirm(if abandon { "Give it up?" } else { "Go on with it?" }, how.yes)?;
         let mut link = Link::open(&profile, filters()).await?;
@@ -295,7 +340,7 @@ pub fn sign(file: &Path, yes: bool, options: &ProfileOptions) -> anyhow::Result<
     let mut bundle = Bundle::load(file)?;
     let profile = options.load()?;
     let key = crate::key::load(profile.signing_key()?)?;
-    errln!("{}", bundle.title);
+    errln!("{}", one_line(&bundle.title));
     for (payload, digest) in bundle.payloads()? {
         errln!(
             "  {} revision {}.{} ({}) by {}, {}: {}",
@@ -303,12 +348,12 @@ pub fn sign(file: &Path, yes: bool, options: &ProfileOptions) -> anyhow::Result<
             payload.epoch,
             payload.revision,
             digest.short(),
-            payload.author,
+            one_line(&payload.author),
             moment(payload.created),
-            payload.reason
+            one_line(&payload.reason)
         );
         for (key, value) in flat(&payload.config.0) {
-            errln!("    {key} = {value}");
+            errln!("    {} = {value}", one_line(&key));
         }
     }
     confirm("Sign it?", yes)?;

@@ -28,6 +28,9 @@ pub fn rollback(rollback: &Rollback) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(which.is_given(), "say for whom: --group, --device or --selector");
     block_on(async {
         let session = Session::open(&rollback.how.profile, &[]).await?;
+        if let Some(nobody) = which.nobody(&session.view) {
+            errln!("{nobody}");
+        }
         let mut how = rollback.how.clone();
         let targets = match which.target() {
             Some(target) => vec![target],

@@ -7,7 +7,7 @@ pub mod view;
 
 use crate::output::{self, Table};
 use crate::profile::ProfileOptions;
-use crate::session::{Session, block_on};
+use crate::session::{Session, block_on, now};
 use kiosk_proto::config::KioskId;
 use kiosk_proto::fleet::Phase;
 use link::Arrival;
@@ -75,7 +75,8 @@ async fn watch(options: &Options) -> anyhow::Result<()> {
         };
         if text != shown {
             if screen {
-                out!("\x1b[H\x1b[2J{text}");
+                output::clear_screen();
+                out!("{text}");
             } else {
                 // Only what is new: a line for a kiosk is a line for a change.
                 text.lines().filter(|line| !shown.lines().any(|old| old == *line)).for_each(|line| outln!("{line}"));
@@ -132,6 +133,7 @@ fn phase(id: &KioskId, view: &View) -> (String, String) {
 }
 
 fn table(kiosks: &[KioskId], view: &View) -> String {
+    let now = now();
     let mut table = Table::new(["KIOSK", "ONLINE", "VERSION", "GROUPS", "CONFIGURATION", "CALL", "WHAT IS WRONG"]);
     for id in kiosks {
         let kiosk = view.kiosks.get(id);
@@ -141,8 +143,8 @@ fn table(kiosks: &[KioskId], view: &View) -> String {
         if let Some(metrics) = metrics.filter(|metrics| !metrics.faults.is_empty()) {
             why = metrics.faults.join(", ");
         }
-        if let Some(refused) = presence.and_then(|presence| presence.certificate_refused.as_ref()) {
-            why = format!("the certificate in fleet.cert_file is not taken: {refused}");
+        if let Some(trouble) = presence.and_then(|presence| presence.certificate_trouble(now)) {
+            why = trouble;
         }
         table.row([
             id.to_string(),

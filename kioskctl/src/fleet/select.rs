@@ -3,6 +3,7 @@
 use super::view::View;
 use kiosk_proto::config::KioskId;
 use kiosk_proto::fleet::{GroupName, Target};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 /// Which kiosks a command is for.
@@ -41,6 +42,17 @@ impl Which {
             (None, Some(group)) => Some(Target::Group(group.clone())),
             (None, None) => None,
         }
+    }
+
+    /// That nobody is in the group that is meant, and which groups have somebody.
+    pub fn nobody(&self, view: &View) -> Option<String> {
+        let group = self.group.as_ref().filter(|group| view.members(group).is_empty())?;
+        let groups: BTreeSet<GroupName> = view.kiosks.keys().flat_map(|id| view.groups_of(id)).collect();
+        let groups: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+        Some(match groups.as_slice() {
+            [] => format!("no kiosk is in group {group}, nor in any other"),
+            known => format!("no kiosk is in group {group}; there are: {}", known.join(", ")),
+        })
     }
 
     /// Whether anything was said.

@@ -14,7 +14,7 @@ pub const HISTORY: u64 = 8;
 /// Everything that the broker holds.
 #[derive(Debug, Default)]
 pub struct View {
-    /// Kiosks that said something, or that something was pushed to.
+    /// Kiosks that said something.
     pub kiosks: BTreeMap<KioskId, Kiosk>,
     /// Layers of groups.
     pub groups: BTreeMap<GroupName, Pushed>,

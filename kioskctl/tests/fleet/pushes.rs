@@ -115,6 +115,37 @@ fn what_can_cut_a_kiosk_off_needs_a_second_admin_where_the_site_says_so() {
 }
 
 #[test]
+fn a_push_that_nobody_listens_to_is_told_before_and_is_no_success() {
+    let trial = Trial::start(1, |_| Kind::default());
+    let push = ["config", "push", "--reason", "a test", "--group", "seuol", "--set", "video.bitrate_kbps=800"];
+    let nobody = "no kiosk is in group seuol; there are: seoul\n";
+    let (code, shown, told) = trial.run(&push);
+    assert_eq!((code, shown.as_str()), (1, ""));
+    assert!(told.starts_with(nobody) && told.ends_with("this is no terminal to ask on: say --yes\n"), "{told}");
+    let (code, shown, told) = trial.run(&[&push[..], &["--yes"]].concat());
+    assert_eq!((code, shown.as_str()), (3, "sent; no kiosk listens to it yet\n"));
+    assert!(told.starts_with(nobody), "{told}");
+    let (code, told) = trial.push(&["--group", "seuol", "--set", "video.bitrate_kbps=700"]);
+    assert_eq!((code, &told["result"]["outcome"]), (3, &json!("partly")), "{told}");
+    assert_eq!(trial.run(&[&push[..], &["--dry-run"]].concat()).0, 3);
+
+    // Such a layer is not hidden, and neither is one of a kiosk that never said anything.
+    let push = ["--device", "k-9", "--set", "video.bitrate_kbps=600", "--timeout", "1s"];
+    let (code, _, told) = trial.run(&[&["config", "push", "--yes", "--reason", "early"], &push[..]].concat());
+    assert_eq!(code, 3, "{told}");
+    let (_, table, _) = trial.run(&["config", "status"]);
+    insta::assert_snapshot!(table, @r"
+    KIOSK  LAYER        PUSHED  CONFIRMED  STATE     BY    REASON  WHAT IS WRONG
+    -      group seuol  2       -          no kiosk  demo  a test
+    k-9    device       1       -          no kiosk  demo  early
+    ");
+    for (which, lines) in [(["--group", "seuol"], 1), (["--device", "k-9"], 1), (["--group", "seoul"], 0)] {
+        let status = trial.json(&[&["config", "status"], &which[..]].concat());
+        assert_eq!(status.as_array().unwrap().len(), lines, "{which:?} {status}");
+    }
+}
+
+#[test]
 fn nothing_is_built_upon_what_an_unknown_key_has_signed() {
     let trial = Trial::start(1, |_| Kind::default());
     let (other, _) = trial.broker.another_key("carl").unwrap();

@@ -103,4 +103,19 @@ fn who_is_away_gets_it_later_and_is_told_as_silent() {
     let (code, told) = trial.coded(&[&push[..], &["--set", "video.bitrate_kbps=800"]].concat());
     assert_eq!((code, &told["result"]["outcome"]), (3, &json!("partly")), "{told}");
     assert_eq!(told["kiosks"]["k-2"]["state"], "silent");
+
+    // What was planned with 15 minutes for each step waits as long as the one who sends it says.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("saved.json").display().to_string();
+    let set = ["--group", "seoul", "--set", "video.bitrate_kbps=700"];
+    assert_eq!(trial.run(&[&["config", "push", "--reason", "a", "--save", &file], &set[..]].concat()).0, 0);
+    let resume = ["config", "push", "--resume", &file, "--yes"];
+    for other in [&["--max-failures", "1"][..], &["--canary", "5%"], &["--reason", "b"], &["--force"], &["--now"]] {
+        let (code, _, told) = trial.run(&[&resume[..], other].concat());
+        assert!(code == 2 && told.contains("cannot be used with"), "{other:?}: {code} {told}");
+    }
+    let (code, _, told) = trial.run(&["config", "push", "--abandon", &file, "--timeout", "3s"]);
+    assert!(code == 2 && told.contains("cannot be used with"), "{told}");
+    let (code, told) = trial.coded(&[&resume[..], &["--timeout", "3s"]].concat());
+    assert_eq!((code, &told["kiosks"]["k-2"]["state"]), (3, &json!("silent")), "{told}");
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::desired::Target;
 use super::digest::Digest;
 use super::name::GroupName;
+use crate::check::tls::SOON_DAYS;
 
 /// Retained on the `presence` topic, and the last will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +26,30 @@ pub struct Presence {
     /// Why the broker did not take the one in `fleet.cert_file`: the kiosk has fallen back to the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_refused: Option<String>,
+    /// When the one that the kiosk shows the broker ends, Unix seconds. The last will has it too: a kiosk that is gone
+    /// because its certificate has ended is told from one without power.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_ends: Option<u64>,
+}
+
+impl Presence {
+    /// What an admin should know of the kiosk's certificate at this time (Unix seconds), if anything.
+    #[must_use]
+    pub fn certificate_trouble(&self, now: u64) -> Option<String> {
+        const DAY: u64 = 24 * 3600;
+        if let Some(refused) = &self.certificate_refused {
+            return Some(format!("the certificate in fleet.cert_file is not taken: {refused}"));
+        }
+        let ends = self.certificate_ends?;
+        if ends <= now {
+            return Some(
+                "its certificate has ended, so the broker refuses it: a technician has to install another".into(),
+            );
+        }
+        let days = (ends - now) / DAY;
+        let soon = days < SOON_DAYS.unsigned_abs();
+        soon.then(|| format!("its certificate ends in {days} days: write another over fleet.cert_file"))
+    }
 }
 
 /// Which layer. They are merged in the order of `[fleet] groups`, the kiosk's own on top.
@@ -213,4 +238,25 @@ pub struct Reported {
     /// What is wrong with the kiosk's own storage of all this, such as a full disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admin_is_told_of_a_certificate_in_time() {
+        const DAY: u64 = 24 * 3600;
+        let now = 1_800_000_000;
+        let trouble = |ends: Option<u64>, refused: Option<&str>| {
+            let certificate_refused = refused.map(str::to_owned);
+            let (version, groups) = (String::new(), Vec::new());
+            Presence { online: true, version, groups, certificate: None, certificate_refused, certificate_ends: ends }
+                .certificate_trouble(now)
+        };
+        assert_eq!([trouble(None, None), trouble(Some(now + 30 * DAY), None)], [None, None]);
+        assert!(trouble(Some(now + 30 * DAY - 1), None).unwrap().contains("in 29 days"));
+        assert!(trouble(Some(now), None).unwrap().contains("has ended"));
+        assert!(trouble(Some(now + 365 * DAY), Some("expired")).unwrap().contains("not taken: expired"));
+    }
 }

@@ -87,9 +87,9 @@ pub enum Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Outcome {
-    /// Every kiosk confirmed.
+    /// Every kiosk confirmed, and there was one.
     Confirmed,
-    /// Everything was sent; not every kiosk confirmed.
+    /// Everything was sent; not every kiosk confirmed, or nobody listens to it.
     Partly,
     /// Too few canaries confirmed: the rest was not sent, and canaries have back what they had.
     Stopped {
@@ -318,7 +318,8 @@ impl Rollout {
             effects.extend(self.unsent().into_iter().map(Effect::Publish));
             return effects;
         }
-        let all = self.kiosks.values().all(|progress| *progress == Progress::Confirmed);
+        // Nobody at all is not everybody: the name of the group may be misspelt.
+        let all = !self.kiosks.is_empty() && self.kiosks.values().all(|progress| *progress == Progress::Confirmed);
         self.finish(if all { Outcome::Confirmed } else { Outcome::Partly })
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::Task;
-use super::speak::{presence, to_json};
+use super::speak::presence;
 use crate::fleet::link::{Link, LinkEvent, LinkSettings, Session};
 
 /// Messages of the broker that are not decided yet: more than it may send.
@@ -119,7 +119,7 @@ pub(super) fn link_settings(config: &Config, clean_start: bool) -> Option<LinkSe
         state_dir: fleet.state_dir.clone(),
         keepalive_s: u16::try_from(fleet.keepalive_s).unwrap_or(u16::MAX),
         subscriptions: kiosk_filters(id, &fleet.groups),
-        will: (Topic::Presence(id.clone()).to_string(), to_json(&presence(config, None))),
+        will: (Topic::Presence(id.clone()).to_string(), presence(config, false, None)),
         clean_start,
     })
 }

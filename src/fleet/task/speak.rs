@@ -55,7 +55,7 @@ impl Task {
 
     pub(super) fn publish_presence(&self) {
         let identity = self.session.as_ref().map(|session| &session.identity);
-        let payload = to_json(&presence(self.config(), identity));
+        let payload = to_json(&presence(self.config(), true, identity));
         self.publish(&self.topic(Topic::Presence), payload, true, PublishProperties::default(), |_| None);
     }
 
@@ -138,7 +138,7 @@ impl Task {
         self.stop_probes().await;
         let topic = self.topic(Topic::Presence);
         let Some(session) = self.session.take() else { return };
-        let payload = to_json(&presence(self.config(), None));
+        let payload = to_json(&presence(self.config(), false, Some(&session.identity)));
         if let Ok(arrives) = session.publish(&topic, payload, true, PublishProperties::default()) {
             let _ = tokio::time::timeout(TURN, arrives).await;
         }
@@ -150,13 +150,15 @@ pub(super) fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-pub(super) fn presence(config: &Config, identity: Option<&Identity>) -> Presence {
+pub(super) fn presence(config: &Config, online: bool, identity: Option<&Identity>) -> Presence {
+    let leaf = identity.and_then(|identity| identity.leaf);
     let groups = config.fleet.as_ref().map(|fleet| fleet.groups.clone()).unwrap_or_default();
     Presence {
-        online: identity.is_some(),
+        online,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         groups,
-        certificate: identity.and_then(|identity| identity.digest),
-        certificate_refused: identity.and_then(|identity| identity.refused.clone()),
+        certificate: leaf.filter(|_| online).map(|leaf| leaf.digest),
+        certificate_refused: identity.filter(|_| online).and_then(|identity| identity.refused.clone()),
+        certificate_ends: leaf.map(|leaf| leaf.ends),
     }
 }

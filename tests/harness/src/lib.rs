@@ -7,6 +7,7 @@ pub mod agent;
 pub mod bus;
 pub mod capture;
 pub mod clock;
+pub mod connect;
 pub mod doctor;
 pub mod error;
 pub mod firewall;

@@ -63,6 +63,11 @@ impl HttpProxy {
         format!("{}:{PORT}", self.address)
     }
 
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
     /// What it logged: each request, and what became of it.
     pub fn log(&mut self) -> String {
         self.process.log_text()

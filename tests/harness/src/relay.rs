@@ -12,6 +12,8 @@ use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
 
 /// Port of TURN in TLS.
 pub const TLS_PORT: u16 = 443;
+/// Port of TURN without TLS, where a test asks for it.
+pub const PLAIN_PORT: u16 = 3478;
 /// How long coturn gets to listen.
 const START: Duration = Duration::from_secs(15);
 
@@ -27,6 +29,15 @@ pub struct Relay {
 impl Relay {
     /// Renders the configuration and starts coturn. `peers` are those that it connects to.
     pub fn start(place: &Place, address: impl Into<IpAddr>, peers: &[IpAddr]) -> Result<Self> {
+        Self::start_with(place, address, peers, "")
+    }
+
+    /// The same without TLS too.
+    pub fn start_plain(place: &Place, address: impl Into<IpAddr>, peers: &[IpAddr]) -> Result<Self> {
+        Self::start_with(place, address, peers, &format!("plain_port = {PLAIN_PORT}\n"))
+    }
+
+    fn start_with(place: &Place, address: impl Into<IpAddr>, peers: &[IpAddr], listen: &str) -> Result<Self> {
         let (dir, address) = (place.dir().join("coturn"), address.into());
         create_dir(&dir)?;
         write_secret(&dir.join("secret"), &secret()?)?;
@@ -34,7 +45,7 @@ impl Relay {
         let here = dir.display();
         let site = format!(
             "peers = {peers:?}\nrealm = \"bank.test\"\nsecret_file = \"{here}/secret\"\n\
-             [tls]\ncertificate = \"{}\"\nkey = \"{}\"\nport = {TLS_PORT}\n[listen]\naddress = \"{address}\"\n",
+             [tls]\ncertificate = \"{}\"\nkey = \"{}\"\nport = {TLS_PORT}\n[listen]\naddress = \"{address}\"\n{listen}",
             identity.certificate.display(),
             identity.key.display(),
             peers = peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -56,6 +67,11 @@ impl Relay {
     /// What a kiosk's `relay.url` says.
     pub fn url(&self) -> String {
         format!("turns:{}:{TLS_PORT}", self.address)
+    }
+
+    /// The same without TLS.
+    pub fn plain_url(&self) -> String {
+        format!("turn:{}:{PLAIN_PORT}", self.address)
     }
 
     /// Who signed its certificate.

@@ -71,6 +71,68 @@ fn push(view: &mut View, target: Target, revision: u64, config: Value) {
     });
 }
 
+/// A kiosk of the group `seoul` says what it has confirmed of a layer.
+fn report(view: &mut View, number: usize, layer: Value, epoch: u32, revision: u64) {
+    let revision = json!({ "epoch": epoch, "revision": revision, "digest": Digest::of(b"what") });
+    let mut layers = vec![json!({ "layer": layer, "confirmed": revision })];
+    if layer == "device" {
+        layers.insert(0, json!({ "layer": { "group": "seoul" } }));
+    }
+    let all = Digest::of(b"all");
+    let payload = json!({ "version": "0.1.0", "effective": all, "confirmed": all, "layers": layers });
+    let payload = payload.to_string().into_bytes();
+    let topic = format!("bk/v1/device/{}/reported", id(number));
+    view.take(&Message { topic, payload, correlation: None, properties: Vec::new() });
+    assert!(view.kiosks[&id(number)].reported.is_some());
+}
+
+#[test]
+fn one_kiosk_can_neither_block_nor_move_what_its_group_is_pushed() {
+    let seoul = Target::Group(group("seoul"));
+    let layer = json!({ "group": "seoul" });
+    for rogue in [u64::MAX, u64::MAX - 1, 1 << 60, 1000] {
+        let mut view = view();
+        push(&mut view, seoul.clone(), 4, json!({ "video": { "bitrate_kbps": 1000 } }));
+        report(&mut view, 3, layer.clone(), 1, rogue);
+        assert_eq!(next_revision(&view, &seoul, 0), Ok((1, 5)), "{rogue}");
+        let draft = Draft::for_group(&view, &group("seoul"), &Map::new(), &terms(&[])).unwrap();
+        let revision = Revision { epoch: 1, revision: draft.payloads[0].revision, digest: Digest::of(b"new") };
+        assert_eq!(ahead(&view, &seoul, revision), [id(3)]);
+    }
+    // A crash of the broker set it back: most kiosks have what it has lost.
+    let mut view = view();
+    push(&mut view, seoul.clone(), 4, json!({}));
+    (0..10).for_each(|number| report(&mut view, number, layer.clone(), 1, 6));
+    assert_eq!(next_revision(&view, &seoul, 0), Ok((1, 5)), "ten of twenty are not most");
+    report(&mut view, 10, layer, 1, 7);
+    assert_eq!(next_revision(&view, &seoul, 0), Ok((1, 7)));
+}
+
+#[test]
+fn a_broker_that_lost_everything_goes_on_behind_what_kiosks_report() {
+    let seoul = Target::Group(group("seoul"));
+    let mut view = view();
+    assert_eq!(next_revision(&view, &seoul, 0), Ok((1, 1)));
+    report(&mut view, 1, json!({ "group": "seoul" }), 1, 9);
+    report(&mut view, 2, json!({ "group": "seoul" }), 1, 8);
+    report(&mut view, 3, json!({ "group": "seoul" }), 1, u64::MAX);
+    assert_eq!(next_revision(&view, &seoul, 0), Ok((1, 10)), "what nobody can have pushed does not count");
+    let own = Target::Device(id(4));
+    report(&mut view, 4, json!("device"), 2, 7);
+    assert_eq!((next_revision(&view, &own, 0), next_revision(&view, &own, 1)), (Ok((2, 8)), Ok((2, 9))));
+}
+
+#[test]
+fn behind_the_last_revision_comes_the_next_epoch_and_behind_that_an_error() {
+    let own = Target::Device(id(4));
+    let mut view = view();
+    push(&mut view, own.clone(), u64::MAX, json!({}));
+    assert_eq!((next_revision(&view, &own, 0), next_revision(&view, &own, 1)), (Ok((2, 1)), Ok((2, 2))));
+    view.devices.get_mut(&id(4)).unwrap().revision.epoch = u32::MAX;
+    let refused = next_revision(&view, &own, 0).unwrap_err();
+    assert_eq!(refused, DraftError::NoRevision(u32::MAX, u64::MAX, "device/k-04".into()));
+}
+
 #[test]
 fn canaries_of_a_group_get_it_as_their_own_layer_and_are_tidied_up() {
     let mut view = view();

@@ -36,7 +36,7 @@ pub(super) fn path_errors(errors: Vec<LayerError>) -> Vec<PathError> {
 }
 
 /// Merges layers, given in the order of the merge.
-pub(super) fn merge_pushed(site: &Site, layers: &[(LayerName, &Pushed)]) -> Result<Effective, Vec<PathError>> {
+fn merge_pushed(site: &Site, layers: &[(LayerName, &Pushed)]) -> Result<Effective, Vec<PathError>> {
     let mut read = Vec::new();
     for (_, pushed) in layers {
         read.push(Layer::read(&pushed.payload.config.0).map_err(path_errors)?);
@@ -45,40 +45,36 @@ pub(super) fn merge_pushed(site: &Site, layers: &[(LayerName, &Pushed)]) -> Resu
     Ok(Effective::new(merged, layers.iter().map(|(name, _)| name.clone()).collect()))
 }
 
-/// The confirmed layers in the order of the merge, one of them replaced.
-pub(super) fn with<'a>(
+/// What the confirmed layers make, with one of them replaced if that is asked for, and which of them are left out and
+/// why: those that fit neither together with all others nor with what is below them. The site file alone always fits.
+pub(super) fn effective(
     site: &Site,
-    durable: &'a Durable,
-    replaced: Option<(&LayerName, &'a Pushed)>,
-    left_out: &BTreeMap<LayerName, Vec<PathError>>,
-) -> Vec<(LayerName, &'a Pushed)> {
-    let pushed = |name: &LayerName| match replaced {
-        Some((layer, pushed)) if layer == name => Some(pushed),
-        _ if left_out.contains_key(name) => None,
-        _ => durable.layer(name).and_then(|layer| layer.confirmed.as_ref()),
-    };
-    layer_names(site).into_iter().filter_map(|name| pushed(&name).map(|pushed| (name, pushed))).collect()
-}
-
-/// What is in force for good. A layer that does not fit the site file any more is left out, the highest one first, and
-/// it is said why; the site file alone always fits.
-pub(super) fn effective(site: &Site, durable: &Durable) -> (Effective, BTreeMap<LayerName, Vec<PathError>>) {
+    durable: &Durable,
+    replaced: Option<(&LayerName, &Pushed)>,
+) -> (Effective, BTreeMap<LayerName, Vec<PathError>>) {
     let mut left_out = BTreeMap::new();
-    loop {
-        let layers = with(site, durable, None, &left_out);
-        match merge_pushed(site, &layers) {
-            Ok(effective) => return (effective, left_out),
-            Err(errors) => match layers.last() {
-                Some((name, _)) => {
-                    left_out.insert(name.clone(), errors);
-                }
-                None => {
-                    // Not reached: without a layer, what was checked when the site file was read is merged again.
-                    let config = site.config().clone();
-                    let merged = Merged { config, origins: BTreeMap::new() };
-                    return (Effective::new(merged, Vec::new()), left_out);
-                }
-            },
+    let mut layers: Vec<(LayerName, &Pushed)> = Vec::new();
+    for name in layer_names(site) {
+        let pushed = match replaced {
+            Some((layer, pushed)) if *layer == name => Some(pushed),
+            _ => durable.layer(&name).and_then(|layer| layer.confirmed.as_ref()),
+        };
+        layers.extend(pushed.map(|pushed| (name, pushed)));
+    }
+    if let Ok(effective) = merge_pushed(site, &layers) {
+        return (effective, left_out);
+    }
+    let config = site.config().clone();
+    let mut effective = Effective::new(Merged { config, origins: BTreeMap::new() }, Vec::new());
+    let mut fitting = Vec::new();
+    for layer in std::iter::once(None).chain(layers.into_iter().map(Some)) {
+        let candidate: Vec<_> = fitting.iter().cloned().chain(layer.clone()).collect();
+        match (merge_pushed(site, &candidate), layer) {
+            (Ok(merged), _) => (effective, fitting) = (merged, candidate),
+            (Err(errors), Some((name, _))) => drop(left_out.insert(name, errors)),
+            // Not reached: what was checked when the site file was read is merged again.
+            (Err(_), None) => {}
         }
     }
+    (effective, left_out)
 }

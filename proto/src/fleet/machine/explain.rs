@@ -1,13 +1,11 @@
 //! Which layer set a value, and what a layer would change.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::DesiredState;
-use super::confirmed::{merge_pushed, path_errors, with};
+use super::confirmed::path_errors;
 use crate::config::{Layer, Pushed as PushedBy, TakesEffect, key_rules};
 use crate::fleet::desired::{Apply, DesiredPayload, Target};
 use crate::fleet::digest::Digest;
@@ -126,9 +124,7 @@ impl DesiredState {
         outcome.two_signatures = policy && read.difference(&before).iter().any(cuts_off);
 
         let pushed = unsigned(layer, config, self.site.config().kiosk.id.clone());
-        let effective =
-            merge_pushed(&self.site, &with(&self.site, &self.durable, Some((layer, &pushed)), &BTreeMap::new()));
-        let effective = match effective {
+        let effective = match self.with(layer, &pushed) {
             Ok(effective) => effective,
             Err(errors) => {
                 outcome.errors = errors;

@@ -189,7 +189,7 @@ impl DesiredState {
     #[must_use]
     pub fn start(version: &str, site: Site, stored: Option<Durable>, recovered: bool, now: Now) -> (Self, Vec<Effect>) {
         let durable = stored.unwrap_or_default();
-        let (confirmed, left_out) = confirmed::effective(&site, &durable);
+        let (confirmed, left_out) = confirmed::effective(&site, &durable, None);
         let mut state = Self {
             version: version.to_owned(),
             saved: durable.clone(),
@@ -306,6 +306,13 @@ impl DesiredState {
     }
 
     fn time(&mut self, now: Now) -> Vec<Effect> {
+        // Whether the disk has room or not: what did not prove itself in time is not in force a moment longer.
+        if let Some(run) = self.run.as_ref().filter(|run| now.monotonic >= run.deadline)
+            && !self.must_wait_for_the_call()
+        {
+            let errors = run.missing();
+            return self.roll_back(errors, now);
+        }
         if let Some(storage) = &mut self.storage {
             if now.monotonic < storage.retry {
                 return Vec::new();
@@ -316,16 +323,10 @@ impl DesiredState {
                 return vec![Effect::FetchDesired];
             }
         }
-        if let Some(errors) = self.unrecorded.clone() {
-            return self.record_roll_back(errors, now);
-        }
-        match &self.run {
-            Some(run) if now.monotonic >= run.deadline && !self.must_wait_for_the_call() => {
-                let errors = run.missing();
-                self.roll_back(errors, now)
-            }
-            None if self.may_begin() => self.begin(now),
-            _ => Vec::new(),
+        match self.unrecorded.clone() {
+            Some(errors) => self.record_roll_back(errors, now),
+            None if self.run.is_none() && self.may_begin() => self.begin(now),
+            None => Vec::new(),
         }
     }
 
@@ -339,7 +340,7 @@ impl DesiredState {
         match intent {
             // The trial passed and can't be kept: a power cut would take it back, so it is taken back now.
             Some(Intent::Confirm) => {
-                let (confirmed, left_out) = confirmed::effective(&self.site, &self.durable);
+                let (confirmed, left_out) = confirmed::effective(&self.site, &self.durable, None);
                 (self.confirmed, self.left_out) = (confirmed, left_out);
                 let restart = self.leave_trial(&mut effects);
                 self.unrecorded = Some(vec![PathError { path: String::new(), message: self.no_room() }]);
@@ -368,13 +369,16 @@ impl DesiredState {
                 self.in_force = self.confirmed.clone();
             }
             Some(Intent::Receive) | None => {
-                (self.confirmed, self.left_out) = confirmed::effective(&self.site, &self.durable);
+                (self.confirmed, self.left_out) = confirmed::effective(&self.site, &self.durable, None);
                 if self.run.is_none() {
                     self.in_force = self.confirmed.clone();
-                    // It made way for a call, or for a site file: it waits, though the disk has it on trial.
-                    self.back_to_staged(now);
                 }
             }
+        }
+        // It made way for a call or a site file, or was cut short: it waits, though the disk has it on trial. One that
+        // ended stays as it is, until its end is recorded.
+        if self.run.is_none() && self.unrecorded.is_none() {
+            self.back_to_staged(now);
         }
         effects.push(self.report());
         effects
@@ -436,7 +440,7 @@ impl DesiredState {
             self.run = None;
             self.back_to_staged(now);
         }
-        (self.confirmed, self.left_out) = confirmed::effective(&self.site, &self.durable);
+        (self.confirmed, self.left_out) = confirmed::effective(&self.site, &self.durable, None);
         self.apply(self.confirmed.clone(), &mut effects);
         if on_trial {
             effects.push(self.persist(Intent::Receive, now));

@@ -294,6 +294,28 @@ fn a_key_is_retired_by_a_configuration_that_another_key_signed() {
 }
 
 #[test]
+fn keys_that_nobody_who_signed_holds_are_refused() {
+    let trusted = |seed| crate::fleet::TrustedKey::new(key(seed).verifying_key(), None).unwrap().to_string();
+    // Seeds of the keys that sign, and of those that are to be trusted.
+    let case = |two: bool, signers: &[u8], keys: &[u8]| {
+        let mut world = World::new(two);
+        world.link().unwrap();
+        let keys: Vec<String> = keys.iter().map(|seed| trusted(*seed)).collect();
+        let payload = payload(&DEVICE, 1, json!({"fleet": {"keys": keys}}));
+        world.publish(&DEVICE, signed(&payload, signers)).unwrap();
+        world.wait(1).unwrap();
+        (world.phase(&DEVICE), world.attempt(&DEVICE).errors.first().map(|error| error.path.clone()))
+    };
+    let confirmed = (Phase::Confirmed, None);
+    let refused = (Phase::Rejected, Some("fleet.keys".to_owned()));
+    assert_eq!(case(false, &[1], &[9]), refused);
+    assert_eq!(case(false, &[1], &[2]), refused, "it may be nobody's, for all the kiosk knows");
+    assert_eq!(case(false, &[1], &[1, 9]), confirmed);
+    assert_eq!(case(true, &[1, 2], &[2, 9]), refused);
+    assert_eq!(case(true, &[1, 2], &[1, 2, 9]), confirmed);
+}
+
+#[test]
 fn expiry_goes_by_the_clock_or_by_the_age_and_ends_only_what_waits() {
     let mut soon = payload(&DEVICE, 1, bitrate(700));
     soon.expires = Some(START + 600);
@@ -463,6 +485,80 @@ fn the_end_of_a_trial_is_stored_once_there_is_room_also_behind_another_push() {
     assert_eq!((world.kbps(), world.phase(&DEVICE)), (800, Phase::Confirmed));
     let first = world.layer(&DEVICE).attempts[1].clone();
     assert_eq!(first.phase, Phase::RolledBack);
+}
+
+#[test]
+fn a_failed_trial_is_recorded_though_a_push_came_while_the_disk_was_full_and_expired_on_it() {
+    let mut world = world();
+    world.publish(&north(), push(&north(), 1, bitrate(700))).unwrap();
+    world.input(Input::Tick).unwrap();
+    world.disk_full = true;
+    // The trial passes, and can't be kept.
+    world.wait(5).unwrap();
+    let mut second = payload(&north(), 2, bitrate(700));
+    second.expires = Some(START + 60);
+    world.publish(&north(), signed(&second, &[1])).unwrap();
+    world.wait(90).unwrap();
+    world.disk_full = false;
+    world.wait(90).unwrap();
+    assert_eq!((world.kbps(), world.phase(&north())), (1000, Phase::RolledBack));
+}
+
+#[test]
+fn what_did_not_prove_itself_in_time_is_taken_back_on_a_full_disk_too() {
+    let mut world = world();
+    world.passes = |probe, config| probe != Probe::Janus || config.video.bitrate_kbps.0 <= 2_000;
+    world.publish(&north(), push(&north(), 1, bitrate(3_000))).unwrap();
+    world.input(Input::Tick).unwrap();
+    world.disk_full = true;
+    world.publish(&north(), push(&north(), 2, bitrate(700))).unwrap();
+    world.wait(DEADLINE + 1).unwrap();
+    assert_eq!(world.kbps(), 1000);
+    world.disk_full = false;
+    world.wait(90).unwrap();
+    assert_eq!((world.kbps(), world.phase(&north())), (700, Phase::Confirmed));
+    assert_eq!(world.layer(&north()).attempts[1].phase, Phase::RolledBack);
+}
+
+#[test]
+fn a_trial_that_was_cut_short_is_tried_again_though_the_disk_was_full_at_the_start() {
+    let mut world = world();
+    world.publish(&north(), push(&north(), 1, json!({"control": {"bus": "session"}}))).unwrap();
+    world.input(Input::Tick).unwrap();
+    world.disk_full = true;
+    world.restart().unwrap();
+    world.link().unwrap();
+    world.wait(90).unwrap();
+    assert_eq!(world.phase(&north()), Phase::Staged);
+    world.disk_full = false;
+    // The first link sees it restart, the second one confirms it.
+    for _ in 0..2 {
+        world.link().unwrap();
+        world.wait(31).unwrap();
+    }
+    assert_eq!(world.phase(&north()), Phase::Confirmed);
+}
+
+#[test]
+fn a_layer_that_the_site_file_left_out_does_not_keep_others_from_being_confirmed() {
+    let mut world = world();
+    world.publish(&north(), push(&north(), 1, json!({"video": {"min_bitrate_kbps": 900}}))).unwrap();
+    world.wait(1).unwrap();
+    world.site = Site::parse(&(site_text(false) + "[video]\nbitrate_kbps = 850\n")).unwrap();
+    world.input(Input::SiteChanged(Box::new(world.site.clone()))).unwrap();
+    assert_eq!((world.kbps(), world.layer(&north()).left_out.len()), (850, 1));
+    world.publish(&DEVICE, push(&DEVICE, 1, bitrate(700))).unwrap();
+    world.wait(1).unwrap();
+    assert_eq!((world.kbps(), world.layer(&north()).left_out.len(), world.phase(&DEVICE)), (700, 1, Phase::Confirmed));
+    world.restart().unwrap();
+    assert_eq!(world.kbps(), 700);
+    // With this one it fits again.
+    world.link().unwrap();
+    world.publish(&DEVICE, push(&DEVICE, 2, bitrate(1_200))).unwrap();
+    world.wait(1).unwrap();
+    let video = &world.in_force.video;
+    assert_eq!((video.bitrate_kbps.0, video.min_bitrate_kbps.0), (1_200, 900));
+    assert!(world.layer(&north()).left_out.is_empty());
 }
 
 #[test]

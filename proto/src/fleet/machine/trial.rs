@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::confirmed::{self, Effective, merge_pushed, with};
+use super::confirmed::{self, Effective};
 use super::receive::validity;
 use super::{DesiredState, Effect, Intent, Probe, takes_effect};
 use crate::config::TakesEffect;
@@ -71,8 +71,12 @@ impl DesiredState {
         })
     }
 
-    fn with(&self, layer: &LayerName, pushed: &Pushed) -> Result<Effective, Vec<PathError>> {
-        merge_pushed(&self.site, &with(&self.site, &self.durable, Some((layer, pushed)), &self.left_out))
+    /// What is in force once a layer is confirmed. It has to fit, and nothing that is in force may have to go for it.
+    pub(super) fn with(&self, layer: &LayerName, pushed: &Pushed) -> Result<Effective, Vec<PathError>> {
+        let (effective, mut left_out) = confirmed::effective(&self.site, &self.durable, Some((layer, pushed)));
+        let own = left_out.remove(layer);
+        let other = left_out.into_iter().find(|(name, _)| !self.left_out.contains_key(name)).map(|(_, errors)| errors);
+        own.or(other).map_or(Ok(effective), Err)
     }
 
     pub(super) fn begin(&mut self, now: Now) -> Vec<Effect> {
@@ -161,7 +165,7 @@ impl DesiredState {
     /// Makes a layer one of those that are in force for good.
     pub(super) fn keep(&mut self, layer: &LayerName, pushed: Pushed) {
         self.durable.layer_mut(layer).confirmed = Some(pushed);
-        (self.confirmed, self.left_out) = confirmed::effective(&self.site, &self.durable);
+        (self.confirmed, self.left_out) = confirmed::effective(&self.site, &self.durable, None);
         self.in_force = self.confirmed.clone();
     }
 

@@ -1,7 +1,8 @@
 //! `./dev bench call`: figures of the call on this machine. `./dev bench link`: how late it is on a narrow link.
+//! `./dev bench connect`: how many of very many calls come up.
 
 use kiosk_harness::{
-    Error, Result, link,
+    Error, Result, connect, link,
     local::{
         bench::{self, Figures, Load},
         signals,
@@ -15,16 +16,14 @@ const USAGE: &str = "usage: ./dev bench call [--json] [--calls N] [--write-docs]
   --json         one JSON object instead of a table
   --calls N      calls whose set-up is measured (50)
   --write-docs   put the table into docs/benchmarks.md";
-/// Between these lines of docs/benchmarks.md stands what this program writes.
-const BEGIN: &str = "<!-- ./dev bench call --write-docs: begin -->\n";
-const END: &str = "<!-- ./dev bench call --write-docs: end -->\n";
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     let result = match arguments.next().as_deref() {
         Some("call") => bench_call(arguments),
         Some("link") => link::cli::main(arguments, machine),
-        _ => Err(Error::Other(format!("{USAGE}\n{}", link::cli::USAGE))),
+        Some("connect") => connect::cli::main(arguments, machine, write),
+        _ => Err(Error::Other([USAGE, link::cli::USAGE, connect::cli::USAGE].join("\n"))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,7 +54,7 @@ fn bench_call(mut arguments: impl Iterator<Item = String>) -> Result<()> {
         println!("{table}");
     }
     if write_docs {
-        write(&table)?;
+        write("call", "The call", &table)?;
     }
     Ok(())
 }
@@ -97,14 +96,15 @@ fn table(figures: &Figures, machine: &str) -> String {
     text + &format!("\nThe daemon takes {:.2} of Chromium's processor time.\n", figures.cpu_ratio)
 }
 
-/// Replaces the part of docs/benchmarks.md that is ours, or adds it.
-fn write(table: &str) -> Result<()> {
+/// Replaces the part of docs/benchmarks.md that belongs to a benchmark, or adds it under a heading.
+fn write(name: &str, heading: &str, table: &str) -> Result<()> {
     let path = repository().join("docs/benchmarks.md");
-    let old = fs::read_to_string(&path).unwrap_or_else(|_| "# Benchmarks\n\n## The call\n\n".into());
-    let ours = format!("{BEGIN}{table}{END}");
-    let new = match (old.split_once(BEGIN), old.split_once(END)) {
+    let old = fs::read_to_string(&path).map_err(Error::io(path.display().to_string()))?;
+    let [begin, end] = ["begin", "end"].map(|edge| format!("<!-- ./dev bench {name} --write-docs: {edge} -->\n"));
+    let ours = format!("{begin}{table}{end}");
+    let new = match (old.split_once(&begin), old.split_once(&end)) {
         (Some((before, _)), Some((_, after))) => format!("{before}{ours}{after}"),
-        _ => format!("{old}{ours}"),
+        _ => format!("{old}\n## {heading}\n\n{ours}"),
     };
     fs::write(&path, new).map_err(Error::io(path.display().to_string()))
 }

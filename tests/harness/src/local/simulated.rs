@@ -507,6 +507,7 @@ fn presence(fleet: &Fleet, online: bool) -> Vec<u8> {
         groups: fleet.groups.clone(),
         certificate: None,
         certificate_refused: None,
+        certificate_ends: None,
     };
     serde_json::to_vec(&presence).unwrap_or_default()
 }
