@@ -90,7 +90,7 @@ fn where_port_443_alone_is_open_the_relay_is_checked_and_carries_the_trial_call(
         assert!(stun.0 == "info" && stun.1.contains(&Host::Kiosk.address().to_string()), "{stun:?}");
         let way = found(&findings, "call.way").1;
         assert!(way.starts_with(&via) && way.contains("could not be reached"), "{way}");
-        let hop = format!("media to {}:{TLS_PORT} for {}:4", RELAY.address(), Host::Server.address());
+        let hop = format!("media to {}:{TLS_PORT} -> {}:4", RELAY.address(), Host::Server.address());
         assert!(found(&findings, "proof.sockets").1.contains(&hop), "{findings:#?}");
 
         let (_, findings) = doctor(world, &config(&janus, &relay, "relay")?, &["--no-call"])?;

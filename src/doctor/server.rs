@@ -210,6 +210,7 @@ async fn call(
     (wanted.progress)(&Text::new("trial call, about 20 s", "시험 통화, 약 20초"));
     let mut shown = Shown::default();
     let outcome = trial::call(config, client, keys, wanted.stop.clone(), &mut shown).await;
+    findings.extend(judge_relay::way(config.relay.as_ref().map(|relay| relay.policy), &shown.ways));
     findings.extend(shown.steady.iter().flat_map(judge::steady));
     findings.extend(shown.capacity.iter().flat_map(|capacity| judge::capacity(config, capacity)));
     match outcome {
@@ -218,7 +219,6 @@ async fn call(
         Err(Stop::Disturbs(who)) => findings.push(skipped(in_the_room(&who))),
         Err(Stop::Asked) => findings.push(skipped(Text::new("the self-check was ended", "점검이 중단됨"))),
     }
-    findings.extend(judge_relay::way(config.relay.as_ref().map(|relay| relay.policy), &shown.ways));
     findings.push(proof::candidates(&shown.signalled));
     findings.push(proof::descriptions(&shown.signalled));
     findings.push(proof::sockets(&shown.sockets, config.janus.media_ports));

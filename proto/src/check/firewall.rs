@@ -146,12 +146,11 @@ pub fn judge(listing: Option<&str>) -> Finding {
     if !differences.is_empty() {
         return Finding::warn(id, title, seen(), again());
     }
-    let values = ["server_addresses", "signalling_ports", "media_ports"]
-        .map(|name| values.get(name).map_or("-", String::as_str))
-        .join("; ");
+    let value = |name: &str| values.get(name).map_or_else(|| "-".to_owned(), |value| value.replace(',', ", "));
+    let (hosts, signalling, media) = (value("server_addresses"), value("signalling_ports"), value("media_ports"));
     let seen = Text::new(
-        format!("every rule of config/nftables/kiosk.nft and no other; it lets out to {values}"),
-        format!("config/nftables/kiosk.nft와 규칙이 모두 같음. 허용: {values}"),
+        format!("each rule of kiosk.nft and no other; out to {hosts}, signalling {signalling}, media {media}"),
+        format!("kiosk.nft와 규칙이 모두 같음. 허용: {hosts}, 신호 {signalling}, 미디어 {media}"),
     );
     Finding::pass(id, title, seen)
 }
@@ -211,7 +210,7 @@ mod tests {
             assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
         }
         let seen = judge(Some(LISTED)).seen.en;
-        assert!(seen.ends_with("lets out to 10.0.0.5,10.0.0.7,10.0.0.9; 443; 40000-40099"), "{seen}");
+        assert!(seen.ends_with("out to 10.0.0.5, 10.0.0.7, 10.0.0.9, signalling 443, media 40000-40099"), "{seen}");
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub struct Sockets {
 pub fn sockets(sockets: &Sockets, range: PortRange) -> Finding {
     let (id, title) = ("proof.sockets", Text::new("proof 3: sockets", "증거 3: 소켓"));
     let way = |(hop, server): &(SocketAddr, SocketAddr)| {
-        if hop == server { hop.to_string() } else { format!("{hop} for {server}") }
+        if hop == server { hop.to_string() } else { format!("{hop} -> {server}") }
     };
     let list = sockets.media.iter().map(way).collect::<Vec<_>>().join(", ");
     let (looks, udp) = (sockets.figures.samples, sockets.figures.udp_peak);
@@ -274,7 +274,7 @@ mod tests {
         seen.media = BTreeSet::from([(janus, janus), (relay, janus)]);
         let good = sockets(&seen, range());
         assert_eq!(good.outcome, Outcome::Pass);
-        assert!(good.seen.en.contains("media to 10.0.0.5:40003, 10.0.0.7:443 for 10.0.0.5:40003 ("), "{good:?}");
+        assert!(good.seen.en.contains("media to 10.0.0.5:40003, 10.0.0.7:443 -> 10.0.0.5:40003 ("), "{good:?}");
         let inbound = Sockets { violations: BTreeSet::from(["10.0.0.9 connected".to_owned()]), ..seen.clone() };
         assert_eq!(sockets(&inbound, range()).seen.en, "10.0.0.9 connected");
         seen.figures.udp_peak = 1;
