@@ -60,7 +60,7 @@ pub enum LedgerInput {
         reply: Reply,
         /// To be acknowledged.
         delivery: Delivery,
-        /// `[fleet] keys` in force.
+        /// What [`DesiredState::trusted`](super::machine::DesiredState::trusted) gives.
         trusted: Vec<TrustedKey>,
     },
     /// The link to the broker is up: answers that were not delivered are sent again.
