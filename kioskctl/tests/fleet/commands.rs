@@ -77,6 +77,9 @@ fn every_command_has_a_man_page_and_a_completion() {
 fn a_broker_that_is_not_there_is_told_with_its_address() {
     let mut trial = Trial::start(0, |_| Kind::default());
     trial.broker.kill().unwrap();
+    let (code, _, told) = trial.run(&["config", "explain", "video.bitrate_kpbs", "--device", "k-0"]);
+    let expected = "video.bitrate_kpbs: unknown key; did you mean bitrate_kbps?";
+    assert_eq!((code, told.trim()), (1, expected), "a misspelt key needs no broker");
     let (code, _, told) = trial.run(&["fleet", "list"]);
     assert_eq!(code, 1);
     let port = trial.broker.admin_port;
