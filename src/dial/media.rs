@@ -13,7 +13,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tracing::info;
 
-use super::relay::{self, Keeper, Way};
+use super::relay::{self, Granted, Keeper, Way};
 use super::wire::Wire;
 use super::{DialError, Keys, proxy, send_again_soon};
 
@@ -55,7 +55,7 @@ impl Route {
     ///
     /// # Errors
     /// Why it could not be asked.
-    pub async fn ask_relay(&self) -> Option<Result<Result<Duration, Refusal>, DialError>> {
+    pub async fn ask_relay(&self) -> Option<Result<Result<Granted, Refusal>, DialError>> {
         let way = Way { relay: self.relay()?, proxy: self.proxy.as_ref(), kiosk: &self.kiosk };
         Some(relay::allocate(way, self.from).await)
     }

@@ -4,29 +4,16 @@
 //! the kernel waits 40 ms with that in the hope of something to send: 40 ms for each picture and each answer of Janus.
 
 use std::io;
-use std::mem::size_of;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use nix::libc;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Acknowledges what was read. To be called after each read: the kernel forgets that it was told.
-pub(super) fn acknowledge(socket: BorrowedFd<'_>) {
-    static NOW: libc::c_int = 1;
-    // SAFETY: the kernel reads one int from where the pointer leads. What it answers does not matter: without it things
-    // are late, and a broken connection shows at the next read.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_QUICKACK,
-            (&raw const NOW).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        );
-    }
+/// Acknowledges what was read. To be called after each read: the kernel forgets that it was told. Without it things are
+/// late, and a broken connection shows at the next read.
+pub(super) fn acknowledge(socket: &TcpStream) {
+    let _ = socket.set_quickack(true);
 }
 
 /// A connection that acknowledges at once.
@@ -41,7 +28,7 @@ impl AsyncRead for Prompt {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.0).poll_read(context, buffer);
         if read.is_ready() {
-            acknowledge(self.0.as_fd());
+            acknowledge(&self.0);
         }
         read
     }
@@ -58,5 +45,30 @@ impl AsyncWrite for Prompt {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::libc;
+    use std::os::fd::AsRawFd;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn what_was_read_is_acknowledged_though_nothing_is_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let kiosk = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut proxy, _) = listener.accept().await.unwrap();
+        // As the kernel does by itself once both have talked for a while: it waits for something to send.
+        kiosk.set_quickack(false).unwrap();
+        let mut kiosk = Prompt(kiosk);
+        proxy.write_all(b"!").await.unwrap();
+        assert_eq!(kiosk.read_u8().await.unwrap(), b'!');
+        let mut waiting: libc::c_int = -1;
+        // SAFETY: the kernel writes one int to where the pointer leads.
+        assert_eq!(unsafe { libc::ioctl(proxy.as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) }, 0);
+        assert_eq!(waiting, 0, "bytes that are not acknowledged");
     }
 }

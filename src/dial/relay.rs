@@ -24,6 +24,8 @@ pub const RELAY: Keys = Keys { server: "the relay", address: "relay.url", ca: "r
 const VALID: Duration = Duration::from_secs(24 * 60 * 60);
 /// For one answer, the relay's own connection to the server included.
 const ANSWER: Duration = Duration::from_secs(4);
+/// For what is nice to know.
+const SOON: Duration = Duration::from_secs(1);
 /// Of the time for which an allocation stands, the part after which it is asked for again.
 const KEEP: u32 = 2;
 /// At least this long between two of them, whatever the relay says.
@@ -115,18 +117,38 @@ pub(super) async fn connect<K: Send + 'static>(
     Ok(Relayed { wire: data.into(), keeper, hop, known: data_known })
 }
 
+/// What a relay granted to a kiosk that only asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Granted {
+    /// How long the allocation would have stood.
+    pub lifetime: Duration,
+    /// As whom the relay sees the kiosk, or the proxy before it; none when it does not tell.
+    pub seen_as: Option<SocketAddr>,
+}
+
 /// Asks the relay for an allocation, and lets it go again.
 pub(super) async fn allocate(
     way: Way<'_>,
     from: Option<std::net::IpAddr>,
-) -> Result<Result<Duration, Refusal>, DialError> {
+) -> Result<Result<Granted, Refusal>, DialError> {
     let mut session = Session::new(credentials(way)?);
     let (mut control, _, ()) = dial(way, from, &|_| ()).await?;
-    Ok(match ask(control.stream(), &mut session, Ask::Allocate).await {
-        Ok(Answer::Kept(lifetime)) => Ok(lifetime),
+    let stream = control.stream();
+    Ok(match ask(stream, &mut session, Ask::Allocate).await {
+        Ok(Answer::Kept(lifetime)) => Ok(Granted { lifetime, seen_as: seen_as(stream).await }),
         Ok(_) => Err(Refusal::Unproven),
         Err(refusal) => Err(refusal),
     })
+}
+
+async fn seen_as(stream: &mut dyn Stream) -> Option<SocketAddr> {
+    let transaction = rand::random();
+    let talk = async {
+        stream.write_all(&turn::binding(transaction)).await.ok()?;
+        stream.flush().await.ok()?;
+        turn::mapped(&read(stream).await.ok()?, transaction)
+    };
+    timeout(SOON, talk).await.ok().flatten()
 }
 
 fn credentials(way: Way<'_>) -> Result<Credentials, DialError> {

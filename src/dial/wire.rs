@@ -46,7 +46,7 @@ impl Read for Socket<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.0.try_read(buffer)?;
         if self.1 {
-            acknowledge(self.0.as_fd());
+            acknowledge(self.0);
         }
         Ok(read)
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use kiosk_proto::check::machine::{self, Clock};
-use kiosk_proto::check::{Finding, Text};
+use kiosk_proto::check::{Finding, Text, firewall};
 use kiosk_proto::config::{CameraSource, Config};
 use nix::sys::statvfs::statvfs;
 
@@ -17,7 +17,7 @@ const STATE: &str = "/var";
 
 /// Everything that needs no server. Camera, microphone and loudspeaker are opened, unless a customer has them.
 pub fn check(config: &Config, in_a_call: bool) -> Vec<Finding> {
-    let mut findings = vec![clock(), firewall(), sysctls(), watchdog(), chosen_encoder(config)];
+    let mut findings = vec![clock(), rules(), sysctls(), watchdog(), chosen_encoder(config)];
     if in_a_call {
         let title = Text::new("camera, microphone, loudspeaker", "카메라, 마이크, 스피커");
         let why = Text::new("a customer is in a call", "고객이 통화 중");
@@ -50,8 +50,8 @@ fn clock() -> Finding {
     })
 }
 
-fn firewall() -> Finding {
-    machine::firewall(answer("nft", &["list", "table", "inet", "kiosk"]).as_deref())
+fn rules() -> Finding {
+    firewall::judge(answer("nft", &["list", "table", "inet", "kiosk"]).as_deref())
 }
 
 fn camera(config: &Config) -> Finding {

@@ -12,10 +12,10 @@ use super::reach::{self, Called, WAIT};
 use super::{proxy, tls};
 use crate::dial::{self, DialError, Learnt, Route, Server};
 
-/// Everything but the connection to Janus, which needs a candidate; nothing where no relay may be used.
+/// Everything but the connection to Janus, which needs a candidate.
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let route = Route::new(config);
-    let Some(relay) = route.relay() else { return Vec::new() };
+    let Some(relay) = route.relay() else { return vec![judge::stun(None)] };
     let url = &relay.url;
     let server = Server {
         host: url.host(),
@@ -38,6 +38,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         }
     };
     if !reached {
+        findings.push(judge::stun(None));
         return findings;
     }
     if url.is_tls() {
@@ -46,7 +47,10 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     }
     match timeout(WAIT, route.ask_relay()).await {
         Err(_) => findings.extend(judge::allocation(&Err(Refusal::Silent))),
-        Ok(Some(Ok(answer))) => findings.extend(judge::allocation(&answer)),
+        Ok(Some(Ok(answer))) => {
+            findings.extend(judge::allocation(&answer.as_ref().map(|granted| granted.lifetime).map_err(Clone::clone)));
+            findings.push(judge::stun(answer.ok().and_then(|granted| granted.seen_as)));
+        }
         Ok(Some(Err(error))) => findings.push(unasked(&error)),
         Ok(None) => {}
     }

@@ -173,7 +173,7 @@ impl Task {
             }
         }
         if let Some(slate) = &self.slate {
-            self.inlet.put(slate);
+            self.inlet.put(slate.clone());
         }
     }
 

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::camera::Report;
 use super::port::{self, Inlet};
+use super::recording::Recording;
 use super::{MediaError, explain, named, pipeline, timecode, v4l2};
 
 /// How often the thread looks whether it is to stop.
@@ -75,23 +76,20 @@ fn run(config: &Config, inlet: &Inlet, report: &Report, stopped: &mpsc::Receiver
     report.event(Event::Opened);
     let Some(bus) = pipeline.bus() else { return };
     while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
-        // A camera sets the pace itself.
+        // What is fed sets the pace itself.
         let wait = if feed.is_some() { gst::ClockTime::ZERO } else { POLL };
         if let Some(Err(error)) = feed.as_mut().map(Feed::pass_on) {
-            report.event(Event::Error(error.to_string()));
+            report.event(Event::Error(error));
             break;
         }
         let Some(message) = bus.timed_pop_filtered(wait, &[gst::MessageType::Error, gst::MessageType::Eos]) else {
             continue;
         };
         match message.view() {
-            gst::MessageView::Eos(_)
-                // A recording starts over.
-                if pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, gst::ClockTime::ZERO).is_err()
-                => {
-                    report.event(Event::Error("the recording can't be played again".to_owned()));
-                    break;
-                }
+            gst::MessageView::Eos(_) if rewind(&pipeline).is_err() => {
+                report.event(Event::Error("the recording can't be played again".to_owned()));
+                break;
+            }
             gst::MessageView::Error(error) => {
                 report.event(Event::Error(explain(error)));
                 break;
@@ -102,16 +100,25 @@ fn run(config: &Config, inlet: &Inlet, report: &Report, stopped: &mpsc::Receiver
     let _ = pipeline.set_state(gst::State::Null);
 }
 
-/// From the camera's driver into the pipeline.
+/// From the camera's driver, or from an uncompressed recording, into the pipeline.
 struct Feed {
-    pictures: v4l2::Pictures,
+    pictures: Pictures,
     entrance: app::AppSrc,
+}
+
+enum Pictures {
+    Camera(v4l2::Pictures),
+    Recording(Recording),
 }
 
 impl Feed {
     /// One picture, if there is one soon.
-    fn pass_on(&mut self) -> Result<(), v4l2::CameraError> {
-        if let Some(picture) = self.pictures.next(POLL.into())? {
+    fn pass_on(&mut self) -> Result<(), String> {
+        let picture = match &mut self.pictures {
+            Pictures::Camera(camera) => camera.next(POLL.into()).map_err(|error| error.to_string())?,
+            Pictures::Recording(recording) => recording.next(POLL.into()).map_err(|error| error.to_string())?,
+        };
+        if let Some(picture) = picture {
             // A pipeline that has failed says so on its bus.
             let _ = self.entrance.push_buffer(picture);
         }
@@ -131,6 +138,15 @@ fn start(pipeline: &gst::Pipeline) -> Result<(), String> {
     })
 }
 
+/// A recording starts over, and with it the time by which it is played.
+fn rewind(pipeline: &gst::Pipeline) -> Result<(), gst::glib::BoolError> {
+    let refused = |_| gst::glib::bool_error!("the pipeline does not change its state");
+    pipeline.set_state(gst::State::Paused).map_err(refused)?;
+    pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, gst::ClockTime::ZERO)?;
+    pipeline.set_start_time(gst::ClockTime::ZERO);
+    pipeline.set_state(gst::State::Playing).map(drop).map_err(refused)
+}
+
 type Built = (gst::Pipeline, Option<Feed>);
 
 fn build(config: &Config, inlet: &Inlet, report: &Report) -> Result<Built, (OpenFailure, String)> {
@@ -138,23 +154,27 @@ fn build(config: &Config, inlet: &Inlet, report: &Report) -> Result<Built, (Open
     let front = match config.source {
         CameraSource::V4l2 => {
             let (front, camera) = v4l2::open(config).map_err(|error| (error.kind(), error.to_string()))?;
-            pictures = Some(camera);
-            front
+            pictures = Some(Pictures::Camera(camera));
+            format!("{front} ! videorate drop-only=true")
         }
         CameraSource::File => {
             let file = config.file.clone().unwrap_or_default();
             if !file.is_file() {
                 return Err((OpenFailure::NotFound, "there is no such recording".to_owned()));
             }
-            "filesrc name=file ! decodebin".to_owned()
+            match Recording::open(&file, config).map_err(|error| (OpenFailure::Device, error.to_string()))? {
+                Some(recording) => {
+                    pictures = Some(Pictures::Recording(recording));
+                    "appsrc name=camera".to_owned()
+                }
+                None => "filesrc name=file ! decodebin ! videorate ! identity sync=true".to_owned(),
+            }
         }
         CameraSource::Test => "videotestsrc is-live=true pattern=smpte horizontal-speed=2".to_owned(),
     };
     let refused = |error: MediaError| (OpenFailure::Device, error.to_string());
     let pipeline = pipeline(&format!(
-        "{front} ! videorate drop-only={} ! videoconvert ! videoscale add-borders=true ! capsfilter name=size ! appsink name=out sync={}",
-        config.source == CameraSource::V4l2,
-        config.source == CameraSource::File,
+        "{front} ! videoconvert ! videoscale add-borders=true ! capsfilter name=size ! fakesink name=out"
     ))
     .map_err(refused)?;
     if let (Some(source), Some(file)) = (pipeline.by_name("file"), &config.file) {
@@ -168,15 +188,22 @@ fn build(config: &Config, inlet: &Inlet, report: &Report) -> Result<Built, (Open
         structure.remove_field("framerate");
     }
     named::<gst::Element>(&pipeline, "size").map_err(refused)?.set_property("caps", caps);
-    let out: app::AppSink = named(&pipeline, "out").map_err(refused)?;
+    let out: gst::Element = named(&pipeline, "out").map_err(refused)?;
     let frames = report.clone();
     if config.time_code {
         stamp(&out, config, inlet.clone(), frames).map_err(refused)?;
     } else {
-        port::exit(&out, inlet.clone(), move |_| frames.frame());
+        port::exit(&out, inlet.clone(), move |_| frames.frame()).map_err(refused)?;
     }
     let feed = match pictures {
-        Some(pictures) => Some(Feed { pictures, entrance: named(&pipeline, "camera").map_err(refused)? }),
+        Some(pictures) => {
+            let entrance: app::AppSrc = named(&pipeline, "camera").map_err(refused)?;
+            if let Pictures::Recording(_) = pictures {
+                let caps = port::video_caps(config.width, config.height, config.frames_per_second);
+                port::entrance(&entrance, Some(&caps), 2);
+            }
+            Some(Feed { pictures, entrance })
+        }
         None => None,
     };
     info!(source = %name(config), "capture opens");
@@ -184,7 +211,7 @@ fn build(config: &Config, inlet: &Inlet, report: &Report) -> Result<Built, (Open
 }
 
 /// Every picture gets a code with the time of its capture.
-fn stamp(out: &app::AppSink, config: &Config, inlet: Inlet, frames: Report) -> Result<(), MediaError> {
+fn stamp(out: &gst::Element, config: &Config, inlet: Inlet, frames: Report) -> Result<(), MediaError> {
     let info = video::VideoInfo::from_caps(&port::video_caps(config.width, config.height, config.frames_per_second))?;
     warn!("every picture carries a time code (camera.time_code): for measuring, not for customers");
     let (sink, from_camera) = (out.downgrade(), config.source == CameraSource::V4l2);
@@ -194,6 +221,50 @@ fn stamp(out: &app::AppSink, config: &Config, inlet: Inlet, frames: Report) -> R
         let now = sink.upgrade().filter(|_| from_camera).and_then(|sink| sink.current_running_time());
         let age = picture.pts().zip(now).map_or(gst::ClockTime::ZERO, |(captured, now)| now.saturating_sub(captured));
         timecode::picture(picture, &info, age.min(MOST_AGE))
-    });
-    Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::meter::Meter;
+    use std::time::Instant;
+
+    #[test]
+    fn a_recording_of_any_kind_is_played_again_at_its_end() {
+        gst::init().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("short.mkv");
+        let recorder = pipeline(&format!(
+            "videotestsrc num-buffers=5 ! video/x-raw,width=64,height=48,framerate=30/1 ! jpegenc ! matroskamux \
+             ! filesink location={}",
+            file.display()
+        ))
+        .unwrap();
+        recorder.set_state(gst::State::Playing).unwrap();
+        let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+        let end = recorder.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(10), &ends).unwrap();
+        assert_eq!(end.type_(), gst::MessageType::Eos);
+        recorder.set_state(gst::State::Null).unwrap();
+
+        let behind = pipeline("appsrc name=in ! fakesink name=end sync=false").unwrap();
+        let (entry, inlet, meter): (app::AppSrc, _, _) =
+            (named(&behind, "in").unwrap(), Inlet::default(), Meter::default());
+        port::entrance(&entry, None, 30);
+        meter.watch(&named::<gst::Element>(&behind, "end").unwrap().static_pad("sink").unwrap());
+        inlet.lead_to(Some(entry));
+        behind.set_state(gst::State::Playing).unwrap();
+        let config =
+            Config { source: CameraSource::File, file: Some(file), width: 64, height: 48, ..Config::default() };
+        let (report, _events) = Report::alone();
+        let begin = Instant::now();
+        let capture = Capture::open(config, inlet, report);
+        while meter.buffers() < 18 {
+            assert!(begin.elapsed() < Duration::from_secs(20), "{} pictures", meter.buffers());
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(begin.elapsed() > Duration::from_millis(350), "18 pictures of 33 ms in {:?}", begin.elapsed());
+        capture.close();
+        behind.set_state(gst::State::Null).unwrap();
+    }
 }

@@ -33,7 +33,7 @@ fn build(audio: &Audio, inlet: Inlet) -> Result<gst::Pipeline, MediaError> {
     let amplification = 10_f64.powf(audio.gain_db / 20.0);
     let pipeline = pipeline(&format!(
         "{source} ! audio/x-raw,format=S16LE,rate=48000,channels=1,layout=interleaved {} ! volume volume={amplification} ! capsfilter name=format \
-         ! appsink name=out sync=false",
+         ! fakesink name=out",
         processing(audio)
     ))?;
     named::<gst::Element>(&pipeline, "format")?.set_property("caps", port::audio_caps());
@@ -44,7 +44,7 @@ fn build(audio: &Audio, inlet: Inlet) -> Result<gst::Pipeline, MediaError> {
     if let Some(device) = pipeline.by_name("device") {
         device.set_property("device", &audio.source_device);
     }
-    port::exit(&named(&pipeline, "out")?, inlet, |_| {});
+    port::exit(&named(&pipeline, "out")?, inlet, |_| {})?;
     Ok(pipeline)
 }
 

@@ -16,6 +16,7 @@ pub mod playback;
 pub mod port;
 pub mod publish;
 pub mod receive;
+mod recording;
 pub mod rehearsal;
 pub mod slate;
 pub mod timecode;

@@ -83,10 +83,10 @@ impl Playback {
     fn far_end(&self, speaker: Inlet) -> Result<gst::Pipeline, MediaError> {
         let pipeline = pipeline(&format!(
             "appsrc name=in ! level interval=1000000000 ! audioconvert ! audio/x-raw,format=S16LE,layout=interleaved \
-             ! webrtcechoprobe name={ECHO_PROBE} ! appsink name=out sync=false"
+             ! webrtcechoprobe name={ECHO_PROBE} ! fakesink name=out"
         ))?;
         lead(&self.sound, &pipeline, Some(&port::audio_caps()), 10)?;
-        port::exit(&named(&pipeline, "out")?, speaker, |_| {});
+        port::exit(&named(&pipeline, "out")?, speaker, |_| {})?;
         let seen = self.seen.clone();
         if let Some(bus) = pipeline.bus() {
             bus.set_sync_handler(move |_, message| {

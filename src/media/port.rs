@@ -8,6 +8,8 @@ use gstreamer::prelude::*;
 use gstreamer_app as app;
 use kiosk_proto::rate::Pace;
 
+use super::MediaError;
+
 /// Raw pictures as all pipelines of a call exchange them.
 pub fn video_caps(width: u32, height: u32, frames_per_second: u32) -> gst::Caps {
     gst::Caps::builder("video/x-raw")
@@ -107,7 +109,7 @@ impl Inlet {
     /// Puts one buffer in. A pipeline that does not play takes none, and that is no fault of the giver: before it plays
     /// its clock has no zero yet, and what `appsrc` stamps then lies days ahead, so that encoders of sound throw away
     /// all that comes after it.
-    pub fn put(&self, buffer: &gst::BufferRef) {
+    pub fn put(&self, mut buffer: gst::Buffer) {
         let now = self.start.elapsed();
         let open = self.with(|behind| {
             if !behind.pace.passes(now) {
@@ -120,47 +122,52 @@ impl Inlet {
             behind.source.clone()
         });
         let Some(source) = open.filter(|source| source.current_state() == gst::State::Playing) else { return };
-        // The memory is shared; only the stamps are ours to drop.
-        let mut copy = buffer.copy();
-        if let Some(buffer) = copy.get_mut() {
-            buffer.set_pts(gst::ClockTime::NONE);
-            buffer.set_dts(gst::ClockTime::NONE);
-        }
-        let _ = source.push_buffer(copy);
+        // One that nobody else holds stays what it is, and goes back to its pool at the end. Of another the memory is
+        // shared, and only the stamps are ours to drop.
+        let stamps = buffer.make_mut();
+        stamps.set_pts(gst::ClockTime::NONE);
+        stamps.set_dts(gst::ClockTime::NONE);
+        let _ = source.push_buffer(buffer);
     }
 }
 
-/// The giving end: every buffer goes to `inlet` at once, and `seen` is told of it.
-pub fn exit(sink: &app::AppSink, inlet: Inlet, seen: impl Fn(&gst::BufferRef) + Send + Sync + 'static) {
+/// The giving end, a `fakesink`: every buffer goes to `inlet` at once, and `seen` is told of it.
+pub fn exit(
+    sink: &gst::Element,
+    inlet: Inlet,
+    seen: impl Fn(&gst::BufferRef) + Send + Sync + 'static,
+) -> Result<(), MediaError> {
     exit_through(sink, inlet, move |buffer| {
         seen(&buffer);
         buffer
-    });
+    })
 }
 
 /// The same for buffers that are changed on their way.
+///
+/// They are taken before they reach the sink, not from an `appsink`, which keeps hold of the last one: what nobody holds
+/// can be changed and handed on without a copy, and comes back to the pool it is from. A pool that gets none back makes
+/// a new picture each time, and zeroing its memory took more processor time than anything but the encoder.
 pub fn exit_through(
-    sink: &app::AppSink,
+    sink: &gst::Element,
     inlet: Inlet,
     change: impl Fn(gst::Buffer) -> gst::Buffer + Send + Sync + 'static,
-) {
-    sink.set_max_buffers(2);
-    sink.set_drop(true);
-    // Nobody asks for the last one, and what nobody holds can be changed without a copy.
-    sink.set_property("enable-last-sample", false);
-    sink.set_callbacks(
-        app::AppSinkCallbacks::builder()
-            .new_sample(move |sink| {
-                let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                let buffer = sample.buffer_owned();
-                drop(sample);
-                if let Some(buffer) = buffer.map(&change) {
-                    inlet.put(&buffer);
-                }
-                Ok(gst::FlowSuccess::Ok)
-            })
-            .build(),
-    );
+) -> Result<(), MediaError> {
+    // It never has a buffer to become ready by.
+    sink.set_property("async", false);
+    sink.set_property("sync", false);
+    let pad = sink.static_pad("sink").ok_or_else(|| MediaError::Refused("the pipeline has no end".to_owned()))?;
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| match info.data.take() {
+        Some(gst::PadProbeData::Buffer(buffer)) => {
+            inlet.put(change(buffer));
+            gst::PadProbeReturn::Handled
+        }
+        other => {
+            info.data = other;
+            gst::PadProbeReturn::Ok
+        }
+    });
+    Ok(())
 }
 
 #[cfg(test)]
@@ -179,12 +186,12 @@ mod tests {
         inlet.lead_to(Some(source.clone()));
         // What a pipeline does on its way to PLAYING, one element after the other: first the clock, then its zero.
         source.set_clock(Some(&gst::SystemClock::obtain())).unwrap();
-        inlet.put(&gst::Buffer::with_size(960).unwrap());
+        inlet.put(gst::Buffer::with_size(960).unwrap());
         assert_eq!(source.current_level_bytes(), 0);
 
         pipeline.set_state(gst::State::Playing).unwrap();
         let sample = std::iter::repeat_with(|| {
-            inlet.put(&gst::Buffer::with_size(960).unwrap());
+            inlet.put(gst::Buffer::with_size(960).unwrap());
             sink.try_pull_sample(gst::ClockTime::from_mseconds(20))
         })
         .take(500)
@@ -193,5 +200,41 @@ mod tests {
         let stamp = sample.and_then(|sample| sample.buffer_owned()?.pts()).unwrap();
         assert!(stamp < gst::ClockTime::from_seconds(30), "{stamp}");
         pipeline.set_state(gst::State::Null).unwrap();
+    }
+    #[test]
+    fn what_nobody_else_holds_is_handed_on_itself() {
+        gst::init().unwrap();
+        let giving =
+            pipeline("videotestsrc name=source num-buffers=20 ! video/x-raw,width=64,height=64 ! fakesink name=out")
+                .unwrap();
+        let taking = pipeline("appsrc name=in ! fakesink name=end sync=false").unwrap();
+        let inlet = Inlet::default();
+        let entry: app::AppSrc = named(&taking, "in").unwrap();
+        entrance(&entry, None, 30);
+        inlet.lead_to(Some(entry));
+        exit(&named(&giving, "out").unwrap(), inlet, |_| {}).unwrap();
+        let pass = |pipeline: &gst::Pipeline, element: &str, pad: &str| {
+            let seen = Arc::<Mutex<Vec<usize>>>::default();
+            let pad = named::<gst::Element>(pipeline, element).unwrap().static_pad(pad).unwrap();
+            let notes = seen.clone();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                if let Some(gst::PadProbeData::Buffer(buffer)) = &info.data {
+                    notes.lock().unwrap().push(buffer.as_ptr() as usize);
+                }
+                gst::PadProbeReturn::Ok
+            });
+            seen
+        };
+        let (given, taken) = (pass(&giving, "source", "src"), pass(&taking, "end", "sink"));
+        taking.set_state(gst::State::Playing).unwrap();
+        taking.state(gst::ClockTime::from_seconds(5)).0.unwrap();
+        giving.set_state(gst::State::Playing).unwrap();
+        while taken.lock().unwrap().len() < 20 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(*given.lock().unwrap(), *taken.lock().unwrap());
+        for pipeline in [giving, taking] {
+            pipeline.set_state(gst::State::Null).unwrap();
+        }
     }
 }

@@ -74,7 +74,7 @@ impl Publisher {
         let with_sound = config.audio.source != AudioSource::None;
         let sound = if with_sound {
             format!(
-                "appsrc name=sound ! opusenc audio-type=voice frame-size=20 inband-fec=false \
+                "appsrc name=sound ! opusenc audio-type=voice complexity=5 frame-size=20 inband-fec=false \
                  ! rtpopuspay name=audiopay pt=111 ssrc={} ! webrtc.",
                 ssrc[1]
             )

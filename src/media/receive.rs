@@ -4,7 +4,6 @@ use std::sync::Once;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_app as app;
 use gstreamer_webrtc as webrtc;
 use kiosk_proto::call::{Event, Fault, PeerId};
 use kiosk_proto::config::Config;
@@ -108,9 +107,8 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, description: &str) -> Result
     Ok(bin)
 }
 
-fn sink(bin: &gst::Bin) -> Result<app::AppSink, MediaError> {
-    let sink = bin.by_name("out").and_then(|element| element.downcast().ok());
-    sink.ok_or_else(|| MediaError::Refused("the decoder has no output".to_owned()))
+fn sink(bin: &gst::Bin) -> Result<gst::Element, MediaError> {
+    bin.by_name("out").ok_or_else(|| MediaError::Refused("the decoder has no output".to_owned()))
 }
 
 /// Says once that the agent's media arrives.
@@ -130,14 +128,14 @@ fn take_video(
         pipeline,
         pad,
         "rtph264depay name=entry request-keyframe=true wait-for-keyframe=true ! h264parse ! decodebin name=decoder \
-         ! videoconvert ! video/x-raw,format=I420 ! appsink name=out sync=false",
+         ! videoconvert ! video/x-raw,format=I420 ! fakesink name=out",
     )?;
     let out = sink(&bin)?;
     let frames = playback.frames.clone();
     port::exit(&out, playback.pictures.clone(), move |buffer| {
         frames.count(buffer.size());
         arrived();
-    });
+    })?;
     if let Some(pad) = out.static_pad("sink") {
         let playback = playback.clone();
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
@@ -174,8 +172,7 @@ fn take_audio(
         pipeline,
         pad,
         "rtpopusdepay name=entry ! opusdec plc=true ! audioconvert ! audioresample \
-         ! audio/x-raw,format=S16LE,rate=48000,channels=1,layout=interleaved ! appsink name=out sync=false",
+         ! audio/x-raw,format=S16LE,rate=48000,channels=1,layout=interleaved ! fakesink name=out",
     )?;
-    port::exit(&sink(&bin)?, playback.sound.clone(), move |_| arrived());
-    Ok(())
+    port::exit(&sink(&bin)?, playback.sound.clone(), move |_| arrived())
 }

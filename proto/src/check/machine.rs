@@ -42,35 +42,6 @@ pub fn clock(clock: Clock) -> Finding {
     }
 }
 
-/// `listing` is what `nft list table inet kiosk` prints.
-#[must_use]
-pub fn firewall(listing: Option<&str>) -> Finding {
-    let (id, title) = ("firewall", Text::new("firewall", "방화벽"));
-    let Some(listing) = listing else {
-        return Finding::warn(
-            id,
-            title,
-            Text::new("no table inet kiosk, or not run as root", "kiosk 테이블이 없거나 root 권한이 아님"),
-            Text::new(
-                "Load config/nftables/kiosk.nft (docs/firewall.md); run kioskd doctor as root to see the rules",
-                "config/nftables/kiosk.nft를 적용하십시오(docs/firewall.md). 규칙을 보려면 root로 실행하십시오",
-            ),
-        );
-    };
-    let closed = ["hook input", "hook output"]
-        .iter()
-        .all(|hook| listing.split("chain ").any(|chain| chain.contains(hook) && chain.contains("policy drop")));
-    if !closed {
-        return Finding::fail(
-            id,
-            title,
-            Text::new("a chain does not drop by default", "기본 차단이 아닌 체인이 있음"),
-            Text::new("Load config/nftables/kiosk.nft again", "config/nftables/kiosk.nft를 다시 적용하십시오"),
-        );
-    }
-    Finding::pass(id, title, Text::new("drops by default, both ways", "양방향 기본 차단"))
-}
-
 /// `free` bytes on the file system that holds `path`.
 #[must_use]
 pub fn disk(path: &str, free: Option<u64>) -> Finding {
@@ -192,16 +163,5 @@ mod tests {
         let state = |words: &[&str]| watchdog(&words.iter().map(ToString::to_string).collect::<Vec<_>>()).outcome;
         assert_eq!(state(&[]), Outcome::Skipped);
         assert_eq!((state(&["inactive\n"]), state(&["inactive", "active\n"])), (Outcome::Warn, Outcome::Pass));
-    }
-
-    #[test]
-    fn the_shipped_firewall_passes_and_an_open_one_does_not() {
-        let shipped = include_str!("../../../config/nftables/kiosk.nft");
-        assert_eq!(firewall(Some(shipped)).outcome, Outcome::Pass);
-        let open =
-            shipped.replace("hook output priority filter; policy drop", "hook output priority filter; policy accept");
-        assert_ne!(open, shipped);
-        assert_eq!(firewall(Some(&open)).outcome, Outcome::Fail);
-        assert_eq!(firewall(None).outcome, Outcome::Warn);
     }
 }

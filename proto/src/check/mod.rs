@@ -1,6 +1,7 @@
 //! The outcome of a check list, as a technician reads it: what was looked at, what was seen, what to do about it.
 //! `kioskctl server check` fills it in on the server; the wording is English and Korean.
 
+pub mod firewall;
 pub mod machine;
 pub mod print;
 pub mod proof;

@@ -1,5 +1,6 @@
 //! The relay: what its answers mean to a technician, and what else means less because it is there.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Finding, Outcome, Text};
@@ -118,6 +119,24 @@ pub fn allocation(granted: &Result<Duration, Refusal>) -> Vec<Finding> {
     }
 }
 
+/// STUN, which guides want to be reachable. `seen_as` is what a relay answered over TCP; no other server is asked.
+#[must_use]
+pub fn stun(seen_as: Option<SocketAddr>) -> Finding {
+    let (asked_en, asked_ko) = match seen_as {
+        Some(address) => {
+            (format!("the relay sees this kiosk as {address}"), format!("릴레이에서 본 키오스크 주소 {address}"))
+        }
+        None => ("no server is asked".to_owned(), "STUN 서버에 묻지 않음".to_owned()),
+    };
+    let seen = Text::new(
+        format!(
+            "{asked_en}; not needed: STUN finds addresses at which others reach a kiosk by UDP, and here the kiosk dials, by TCP"
+        ),
+        format!("{asked_ko}. 필요 없음: STUN은 UDP로 접속받을 주소를 찾는 기능이며, 키오스크는 TCP로 직접 접속함"),
+    );
+    Finding::info("network.stun", Text::same("STUN"), seen)
+}
+
 /// The media range where a relay always carries media: not tried.
 #[must_use]
 pub fn media_range_not_needed(range: PortRange) -> Finding {
@@ -234,6 +253,14 @@ mod tests {
             assert!(seen.en != seen.ko && remedy.en != remedy.ko, "{seen:?}");
             assert!(told.iter().skip(at + 1).all(|(other, _)| other != seen), "{seen:?}");
         }
+    }
+
+    #[test]
+    fn stun_is_information_whoever_answers() {
+        let told = |address: Option<&str>| stun(address.map(|address| address.parse().unwrap()));
+        let relay = told(Some("203.0.113.9:50001"));
+        assert!(relay.outcome == Outcome::Info && relay.seen.en.contains("203.0.113.9:50001; not needed"), "{relay:?}");
+        assert!(told(None).outcome == Outcome::Info && told(None).seen.en.starts_with("no server is asked"));
     }
 
     fn closed() -> Finding {

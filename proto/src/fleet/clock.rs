@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// How far ahead of a synchronised clock a command may have been made, seconds. Clocks that are kept right differ by less
+/// than a second, one that is set by hand by a few minutes; the more is allowed, the longer a floor that is ahead lasts.
+pub(super) const MAX_AHEAD_S: u64 = 300;
+
 /// What time it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Now {

@@ -1,5 +1,18 @@
 //! Commands: each is executed at most once, across restarts, and never after its time.
 //!
+//! What was executed is remembered for as long as it could be taken again, and what is forgotten leaves its `created`
+//! behind as the floor: nothing that old is taken any more.
+//! - With a synchronised clock, it is forgotten once that clock shows its end. So the floor is never ahead of the clock,
+//!   and what is forgotten is both over and below the floor. What was made more than [`MAX_AHEAD_S`] ahead of the clock
+//!   is refused, so that one admin's fast clock does not fill the memory with what ends in years.
+//! - Without one, nobody knows which `created` is wrong. Nothing is forgotten before there is no room left, and then
+//!   only what was made first: what a fast clock signed stays, and the floor does not rise to it.
+//! - A floor that is ahead all the same (stored by an older version, or more commands than there is room for were made
+//!   with a clock that is ahead) would shut everybody out until that time comes. Once the clock is synchronised, it is
+//!   lowered to the latest time that is taken now, [`MAX_AHEAD_S`] ahead: what was forgotten is below it, or is refused
+//!   as made ahead of the clock. Such a command could be taken again only on the day for which it was signed. A floor
+//!   that a synchronised clock has reached once is never lowered: a clock that goes back brings nothing back.
+//!
 //! The rules for the shell are those of [`super::machine`]: effects one after the other, and when a
 //! [`LedgerEffect::Persist`] fails, the rest of the list is left out and [`LedgerInput::PersistFailed`] comes next.
 
@@ -11,7 +24,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::clock::{Now, Validity};
+use super::clock::{MAX_AHEAD_S, Now, Validity};
 use super::command::{Command, CommandPayload, Outcome, Response, WhenBusy};
 use super::desired::Target;
 use super::digest::Digest;
@@ -31,6 +44,8 @@ pub use entry::{LedgerFile, Reply};
 pub const MAX_VALIDITY_S: u64 = 86_400;
 /// How many commands are remembered at once. What is remembered is not forgotten before its time: one more is refused.
 const MAX_ENTRIES: usize = 256;
+/// How long what waits goes on waiting when the disk did not take that it is begun.
+const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// The largest result that is kept to be sent again, bytes of JSON.
 const MAX_KEPT_RESULT: usize = 4_096;
 
@@ -101,6 +116,8 @@ pub struct Ledger {
     /// When ages were last written.
     since: Duration,
     in_call: bool,
+    /// What waits is not begun before this: the disk did not take that it was.
+    again: Duration,
 }
 
 /// Why a message is no command of this kiosk.
@@ -110,12 +127,21 @@ impl Ledger {
     /// After a start of the daemon, with what the file holds.
     ///
     /// A command that was being executed is not executed again: one that restarts is done, any other was interrupted.
+    /// There is no call any more: what waited for its end begins, or has expired, with [`LedgerInput::Tick`].
     #[must_use]
     pub fn start(kiosk: KioskId, stored: Option<LedgerFile>, now: Now) -> (Self, Vec<LedgerEffect>) {
         let file = stored.unwrap_or_default();
         let saved = file.clone();
-        let mut ledger =
-            Self { kiosk, file, saved, accepted: Vec::new(), storing: false, since: now.monotonic, in_call: false };
+        let mut ledger = Self {
+            kiosk,
+            file,
+            saved,
+            accepted: Vec::new(),
+            storing: false,
+            since: now.monotonic,
+            in_call: false,
+            again: Duration::ZERO,
+        };
         let mut effects = Vec::new();
         let mut finished = Vec::new();
         for entry in &mut ledger.file.entries {
@@ -138,24 +164,35 @@ impl Ledger {
     /// When [`LedgerInput::Tick`] is due at the latest, on the clock of [`Now::monotonic`].
     #[must_use]
     pub fn deadline(&self, now: Now) -> Option<Duration> {
+        let begins = (self.waits() && self.is_free()).then(|| now.monotonic.max(self.again));
         let waiting = self.file.entries.iter().filter(|entry| matches!(entry.state, State::Waiting(_)));
         let left = waiting.map(|entry| match now.wall {
             Some(wall) if wall >= entry.created => entry.expires.saturating_sub(wall),
             _ => entry.expires.saturating_sub(entry.created).saturating_sub(self.age(entry, now).as_secs()),
         });
-        left.min().map(|seconds| now.monotonic.saturating_add(Duration::from_secs(seconds)))
+        left.map(|seconds| now.monotonic.saturating_add(Duration::from_secs(seconds))).chain(begins).min()
     }
 
     /// What follows from something that happened.
     #[must_use]
     pub fn handle(&mut self, now: Now, input: LedgerInput) -> Vec<LedgerEffect> {
         if let LedgerInput::PersistFailed(why) = input {
-            return self.not_stored(&why);
+            return self.not_stored(&why, now);
         }
         if std::mem::take(&mut self.storing) {
             self.saved = self.file.clone();
             self.accepted.clear();
         }
+        let lowered = self.check_floor(now);
+        let mut effects = self.decide(now, input);
+        if lowered && !effects.iter().any(|effect| matches!(effect, LedgerEffect::Persist(_))) {
+            // The last one: nothing else depends on it.
+            effects.push(self.persist(now));
+        }
+        effects
+    }
+
+    fn decide(&mut self, now: Now, input: LedgerInput) -> Vec<LedgerEffect> {
         match input {
             LedgerInput::Message { bytes, reply, delivery, trusted } => match self.verify(&bytes, &trusted, now) {
                 Ok(payload) => self.accept(payload, reply, delivery, now),
@@ -164,7 +201,11 @@ impl Ledger {
                     vec![LedgerEffect::Ack(delivery), LedgerEffect::Respond(reply, response)]
                 }
             },
-            LedgerInput::LinkUp => self.file.entries.iter().filter_map(Entry::undelivered).collect(),
+            LedgerInput::LinkUp => {
+                let mut effects: Vec<_> = self.file.entries.iter().filter_map(Entry::undelivered).collect();
+                effects.extend(self.begin_waiting(now));
+                effects
+            }
             LedgerInput::Delivered(id) => {
                 if let Some(entry) = self.entry_mut(&id) {
                     entry.delivered();
@@ -180,7 +221,7 @@ impl Ledger {
                 self.begin_waiting(now)
             }
             LedgerInput::Finished { id, outcome, message, result } => self.finish(&id, outcome, message, result, now),
-            LedgerInput::PersistFailed(_) | LedgerInput::Tick => self.expire(now),
+            LedgerInput::PersistFailed(_) | LedgerInput::Tick => self.begin_waiting(now),
         }
     }
 
@@ -213,6 +254,13 @@ impl Ledger {
         if payload.created <= self.file.floor {
             return Err(refused("it is older than commands that were forgotten: it may have been executed before"));
         }
+        if let Some(wall) = now.wall.filter(|wall| payload.created.saturating_sub(*wall) > MAX_AHEAD_S) {
+            let made = payload.created;
+            return Err(refused(&format!(
+                "it was made at {made} by the clock of the admin's machine, and this kiosk's clock shows {wall}: \
+                 allowed: at most {MAX_AHEAD_S} seconds ahead. One of the two is wrong; see timedatectl on both"
+            )));
+        }
         let validity = Validity { created: payload.created, expires: payload.expires };
         if validity.is_over(Duration::ZERO, now) {
             let wall = now.wall.unwrap_or_default();
@@ -236,7 +284,7 @@ impl Ledger {
             return std::iter::once(LedgerEffect::Ack(delivery)).chain(answer).collect();
         }
         self.forget(now);
-        if self.file.entries.len() >= MAX_ENTRIES {
+        if self.file.entries.len() >= MAX_ENTRIES && !self.make_room(now) {
             let message = format!("{MAX_ENTRIES} commands are remembered until they expire; send fewer");
             let response = Response { id: Some(payload.id), outcome: Outcome::Refused, message, result: Value::Null };
             return vec![LedgerEffect::Ack(delivery), LedgerEffect::Respond(reply, response)];
@@ -268,33 +316,31 @@ impl Ledger {
         effects
     }
 
-    /// The call is over: what waited for that begins, in the order in which it came. What is being carried out, such as
-    /// the command that ended the call, ends first: a restart would cut it off.
-    fn begin_waiting(&mut self, now: Now) -> Vec<LedgerEffect> {
-        if self.file.entries.iter().any(|entry| matches!(entry.state, State::Running { .. })) {
-            return Vec::new();
-        }
-        let expired = self.take_expired(now);
-        let mut begun = Vec::new();
-        for entry in &mut self.file.entries {
-            if let State::Waiting(command) = entry.state.clone() {
-                entry.state = State::Running { restarts: command.restarts() };
-                begun.push(LedgerEffect::Execute(entry.id.clone(), command));
-            }
-        }
-        if expired.is_empty() && begun.is_empty() {
-            return Vec::new();
-        }
-        let persist = self.persist(now);
-        std::iter::once(persist).chain(expired).chain(begun).collect()
+    fn waits(&self) -> bool {
+        self.file.entries.iter().any(|entry| matches!(entry.state, State::Waiting(_)))
     }
 
-    fn expire(&mut self, now: Now) -> Vec<LedgerEffect> {
-        let expired = self.take_expired(now);
-        if expired.is_empty() {
-            return Vec::new();
+    /// Whether what waits may begin. What is being carried out, such as the command that ended the call, ends first: a
+    /// restart would cut it off.
+    fn is_free(&self) -> bool {
+        !self.in_call && !self.file.entries.iter().any(|entry| matches!(entry.state, State::Running { .. }))
+    }
+
+    /// What waited for too long has expired; if there is no call, the rest begins, in the order in which it came.
+    fn begin_waiting(&mut self, now: Now) -> Vec<LedgerEffect> {
+        let mut effects = self.take_expired(now);
+        if self.is_free() && now.monotonic >= self.again {
+            for entry in &mut self.file.entries {
+                if let State::Waiting(command) = entry.state.clone() {
+                    entry.state = State::Running { restarts: command.restarts() };
+                    effects.push(LedgerEffect::Execute(entry.id.clone(), command));
+                }
+            }
         }
-        std::iter::once(self.persist(now)).chain(expired).collect()
+        if !effects.is_empty() {
+            effects.insert(0, self.persist(now));
+        }
+        effects
     }
 
     /// What waited for too long.
@@ -327,7 +373,7 @@ impl Ledger {
         let response = Response { id: Some(id.clone()), outcome, message, result };
         let respond = LedgerEffect::Respond(entry.reply.clone(), response);
         let emit = LedgerEffect::Emit(entry.finished(outcome));
-        let mut effects = if self.in_call { Vec::new() } else { self.begin_waiting(now) };
+        let mut effects = self.begin_waiting(now);
         if effects.is_empty() {
             effects.push(self.persist(now));
         }
@@ -337,7 +383,7 @@ impl Ledger {
     }
 
     /// What can't be stored is not executed; what was executed is answered all the same.
-    fn not_stored(&mut self, why: &str) -> Vec<LedgerEffect> {
+    fn not_stored(&mut self, why: &str, now: Now) -> Vec<LedgerEffect> {
         self.storing = false;
         let accepted = std::mem::take(&mut self.accepted);
         let mut effects = Vec::new();
@@ -349,9 +395,10 @@ impl Ledger {
                     entry.finish(Outcome::Failed, message, Value::Null);
                     effects.extend(entry.answer());
                 }
-                // It waits on: the next end of a call, or its expiry, tries again.
+                // It waits on, and is tried again.
                 (State::Running { .. }, Some(State::Waiting(command))) => {
                     entry.state = State::Waiting(command.clone());
+                    self.again = now.monotonic.saturating_add(TRY_AGAIN);
                 }
                 (State::Done { .. }, Some(State::Running { .. } | State::Waiting(_))) => {
                     effects.extend(entry.answer());
@@ -371,19 +418,41 @@ impl Ledger {
         entry.age(self.since, now)
     }
 
-    /// Forgets what is finished and can't come again. Nothing that was made before it is taken any more, so that it
-    /// can't come again either when the clock is lost.
+    /// Forgets what is finished and over, while the clock says so. Nothing that was made before it is taken any more, so
+    /// that it can't come again either when the clock is lost.
     fn forget(&mut self, now: Now) {
-        let since = self.since;
+        let Some(wall) = now.wall else { return };
         let mut floor = self.file.floor;
         self.file.entries.retain(|entry| {
-            let keep = !matches!(entry.state, State::Done { .. }) || !entry.is_over(since, now);
+            let keep = !matches!(entry.state, State::Done { .. }) || wall < entry.expires;
             if !keep {
                 floor = floor.max(entry.created);
             }
             keep
         });
         self.file.floor = floor;
+    }
+
+    /// Without a clock, forgets what was made first of what is finished and over by its age. Whether that made room.
+    fn make_room(&mut self, now: Now) -> bool {
+        let since = self.since;
+        let finished = |entry: &Entry| matches!(entry.state, State::Done { .. }) && entry.is_over(since, now);
+        let entries = self.file.entries.iter().enumerate().filter(|(_, entry)| now.wall.is_none() && finished(entry));
+        let Some(first) = entries.min_by_key(|(_, entry)| entry.created).map(|(index, _)| index) else { return false };
+        let entry = self.file.entries.remove(first);
+        self.file.floor = self.file.floor.max(entry.created);
+        true
+    }
+
+    /// Lowers a floor that is ahead of the clock, and that no clock has reached yet. Whether it did.
+    fn check_floor(&mut self, now: Now) -> bool {
+        let Some(wall) = now.wall else { return false };
+        let LedgerFile { floor, reached, .. } = &mut self.file;
+        let most = wall.saturating_add(MAX_AHEAD_S).max(*reached);
+        let ahead = *floor > most;
+        *floor = (*floor).min(most);
+        *reached = *floor;
+        ahead
     }
 
     fn persist(&mut self, now: Now) -> LedgerEffect {

@@ -11,7 +11,7 @@ pub const HEADER_BYTES: usize = 20;
 /// The longest message that is read. A relay's are below 300 bytes.
 pub const MAX_MESSAGE_BYTES: usize = 2048;
 /// RFC 8489 section 5.
-const MAGIC_COOKIE: u32 = 0x2112_A442;
+pub(super) const MAGIC_COOKIE: u32 = 0x2112_A442;
 
 pub(super) const USERNAME: u16 = 0x0006;
 pub(super) const MESSAGE_INTEGRITY: u16 = 0x0008;

@@ -4,10 +4,12 @@
 //! Two connections to the relay make one to the server: on the first an allocation is made, kept and told to connect; the
 //! second is bound to what it connected, and from then on carries the server's bytes and nothing else.
 
+mod binding;
 mod credentials;
 mod message;
 mod session;
 
+pub use binding::{binding, mapped};
 pub use credentials::rest;
 pub use message::{HEADER_BYTES, MAX_MESSAGE_BYTES, Malformed, Message, length};
 pub use session::{Answer, Ask, Refusal, Session};

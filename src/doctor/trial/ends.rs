@@ -61,14 +61,14 @@ impl Ends {
         let camera = &config.camera;
         let source = pipeline(
             // Noise: no encoder makes it small, and so it makes as much as it is told.
-            "videotestsrc name=pattern is-live=true pattern=snow ! capsfilter name=size ! appsink name=out sync=false",
+            "videotestsrc name=pattern is-live=true pattern=snow ! capsfilter name=size ! fakesink name=out",
         )?;
         let caps = port::video_caps(camera.width, camera.height, camera.frames_per_second);
         named::<gst::Element>(&source, "size")?.set_property("caps", &caps);
         let info = video::VideoInfo::from_caps(&caps)?;
         port::exit_through(&named(&source, "out")?, pictures.clone(), move |picture| {
             timecode::picture(picture, &info, gst::ClockTime::ZERO)
-        });
+        })?;
         let seen = Arc::<Mutex<Seen>>::default();
         let reader = reader(played, &seen)?;
         reader.set_state(gst::State::Playing)?;

@@ -35,6 +35,9 @@ pub struct LedgerFile {
     pub(super) entries: Vec<Entry>,
     /// What was made at this time or before, and is not among the entries, is not taken any more; Unix seconds.
     pub(super) floor: u64,
+    /// The floor when a synchronised clock last had reached it; it is never lowered below that. Unix seconds.
+    #[serde(default)]
+    pub(super) reached: u64,
 }
 
 /// One command.
@@ -74,7 +77,7 @@ pub(super) enum State {
 
 impl Default for LedgerFile {
     fn default() -> Self {
-        Self { format: FORMAT, entries: Vec::new(), floor: 0 }
+        Self { format: FORMAT, entries: Vec::new(), floor: 0, reached: 0 }
     }
 }
 

@@ -306,16 +306,122 @@ fn what_is_forgotten_can_not_come_again_also_when_the_clock_is_lost() {
     assert_eq!((world.last().0, world.executed.len()), (Outcome::Refused, 2));
 }
 
+const TEN_YEARS: u64 = 10 * 365 * 86_400;
+
+/// A ping that was made at this time, and holds for a minute.
+fn made(number: usize, created: u64) -> CommandPayload {
+    let mut random = [0; 16];
+    random[..8].copy_from_slice(&number.to_le_bytes());
+    let id = CommandId::from_random(random);
+    CommandPayload { id, created, expires: created + 60, ..payload(0, Command::Ping {}) }
+}
+
+fn finish(world: &mut World, ping: &CommandPayload) {
+    let id = ping.id.clone();
+    world
+        .input(LedgerInput::Finished { id, outcome: Outcome::Done, message: String::new(), result: Value::Null })
+        .unwrap();
+}
+
+/// It is taken, carried out and answered.
+fn is_done(world: &mut World, ping: &CommandPayload) {
+    let executed = world.executed.len();
+    world.send(ping).unwrap();
+    assert_eq!(world.executed.len(), executed + 1, "{:?}", world.answers.last());
+    finish(world, ping);
+    assert_eq!(world.last().0, Outcome::Done);
+}
+
+#[test]
+fn a_command_made_by_a_fast_clock_is_refused_and_keeps_nobody_out() {
+    let mut world = World::new();
+    for ahead in [MAX_AHEAD_S + 1, TEN_YEARS] {
+        world.send(&made(1, START + ahead)).unwrap();
+        let (outcome, message) = world.last();
+        assert_eq!(outcome, Outcome::Refused);
+        assert!(message.contains(&format!("made at {} by the clock of the admin's machine", START + ahead)));
+    }
+    is_done(&mut world, &made(2, START + MAX_AHEAD_S));
+    world.wait(120).unwrap();
+    is_done(&mut world, &made(3, START + 120));
+}
+
+#[test]
+fn without_a_clock_too_a_fast_one_keeps_nobody_out_and_what_it_made_is_done_once() {
+    let mut world = World::new();
+    world.clock_is_right = false;
+    let fast = made(1, START + TEN_YEARS);
+    is_done(&mut world, &fast);
+    for number in 2..MAX_ENTRIES * 2 {
+        world.wait(61).unwrap();
+        let created = START + world.time;
+        is_done(&mut world, &made(number, created));
+    }
+    assert_eq!(world.ledger.file.entries.len(), MAX_ENTRIES, "there is room without a clock");
+    let executed = world.executed.len();
+    // The one that was forgotten, the fast one that was not; and the fast one when its time comes.
+    let check = |world: &mut World| {
+        world.send(&made(2, START + 61)).unwrap();
+        assert_eq!(world.last().0, Outcome::Refused);
+        world.send(&fast).unwrap();
+        assert_eq!((world.last().0, world.executed.len()), (Outcome::Done, executed));
+    };
+    check(&mut world);
+    world.restart().unwrap();
+    check(&mut world);
+    world.clock_is_right = true;
+    check(&mut world);
+    world.wait(TEN_YEARS - world.time + 30).unwrap();
+    world.send(&fast).unwrap();
+    assert_eq!((world.last().0, world.executed.len()), (Outcome::Done, executed));
+    let now = START + world.time;
+    is_done(&mut world, &made(9_999, now));
+}
+
+#[test]
+fn a_stored_floor_that_is_ahead_of_the_clock_is_lowered_once_the_clock_is_right() {
+    let mut world = World::new();
+    let older = format!(r#"{{"format": 1, "entries": [], "floor": {}}}"#, START + TEN_YEARS);
+    world.disk = Some(LedgerFile::from_json(older.as_bytes()).unwrap());
+    world.clock_is_right = false;
+    world.restart().unwrap();
+    world.send(&made(1, START)).unwrap();
+    assert_eq!(world.last().0, Outcome::Refused, "without a clock nobody knows");
+    world.clock_is_right = true;
+    world.input(LedgerInput::Tick).unwrap();
+    assert_eq!(world.disk.as_ref().unwrap().floor, START + MAX_AHEAD_S);
+    // All that may have been executed is refused: below the floor, or ahead.
+    for created in [START, START + MAX_AHEAD_S, START + MAX_AHEAD_S + 1, START + TEN_YEARS] {
+        world.send(&made(2, created)).unwrap();
+        assert_eq!(world.last().0, Outcome::Refused, "{created}");
+    }
+    world.wait(MAX_AHEAD_S + 1).unwrap();
+    is_done(&mut world, &made(3, START + MAX_AHEAD_S + 1));
+}
+
+#[test]
+fn a_clock_that_goes_back_brings_no_command_back() {
+    let mut world = World::new();
+    world.wait(10_000).unwrap();
+    let ping = made(1, START + 10_000);
+    is_done(&mut world, &ping);
+    world.wait(100).unwrap();
+    is_done(&mut world, &made(2, START + 10_100));
+    assert_eq!(world.ledger.file.floor, ping.created, "the first is forgotten");
+    for time in [0, 9_990, 10_010] {
+        world.time = time;
+        world.input(LedgerInput::Tick).unwrap();
+        world.restart().unwrap();
+        world.send(&ping).unwrap();
+        assert_eq!((world.last().0, world.executed.len()), (Outcome::Refused, 2), "{time}");
+    }
+}
+
 #[test]
 fn the_ledger_is_bounded_and_forgets_nothing_before_its_time() {
     let mut world = World::new();
-    let numbered = |number: usize| {
-        let mut random = [0; 16];
-        random[..8].copy_from_slice(&number.to_le_bytes());
-        CommandPayload { id: CommandId::from_random(random), ..payload(0, Command::Ping {}) }
-    };
     for number in 0..MAX_ENTRIES + 10 {
-        world.send(&numbered(number)).unwrap();
+        world.send(&made(number, START)).unwrap();
     }
     assert_eq!((world.executed.len(), world.last().0), (MAX_ENTRIES, Outcome::Refused));
     assert!(world.disk.as_ref().unwrap().encode().len() < 256 * 1024);
@@ -337,21 +443,49 @@ fn what_can_not_be_stored_is_not_executed() {
 
 /// A script with every kind of turn, each effect of it a place where the power is lost.
 fn script(world: &mut World) -> Result<(), Crash> {
-    world.send(&payload(1, Command::Ping {}))?;
+    let [ping, reboot, refused, forced, check] = scripted();
+    world.send(&ping)?;
     world.finish(1)?;
     world.call(true)?;
-    world.send(&payload(2, Command::Reboot {}))?;
-    world.send(&CommandPayload { when_busy: WhenBusy::Refuse, ..payload(3, Command::RestartDaemon {}) })?;
-    world.send(&CommandPayload { force: true, ..payload(4, Command::EndCall {}) })?;
+    world.send(&reboot)?;
+    world.send(&refused)?;
+    world.send(&forced)?;
     world.finish(4)?;
     world.call(false)?;
     world.restart()?;
-    world.send(&payload(5, Command::SelfCheck {}))?;
+    world.send(&check)?;
     world.finish(5)
 }
 
+/// What the script sends.
+fn scripted() -> [CommandPayload; 5] {
+    [
+        payload(1, Command::Ping {}),
+        payload(2, Command::Reboot {}),
+        CommandPayload { when_busy: WhenBusy::Refuse, ..payload(3, Command::RestartDaemon {}) },
+        CommandPayload { force: true, ..payload(4, Command::EndCall {}) },
+        payload(5, Command::SelfCheck {}),
+    ]
+}
+
+/// Goes on until nothing happens by itself: what is begun ends, and a machine that is started again starts.
+fn come_to_rest(world: &mut World, mut executed: usize) {
+    loop {
+        world.wait(1).unwrap();
+        let Some((_, id, command)) = world.executed.get(executed).cloned() else { break };
+        executed += 1;
+        if command.restarts() {
+            world.restart().unwrap();
+        } else {
+            let (outcome, message) = (Outcome::Done, String::new());
+            world.input(LedgerInput::Finished { id, outcome, message, result: Value::Null }).unwrap();
+        }
+    }
+    world.input(LedgerInput::LinkUp).unwrap();
+}
+
 #[test]
-fn the_power_can_be_lost_at_any_effect_and_nothing_is_executed_twice() {
+fn the_power_can_be_lost_at_any_effect_and_each_command_ends_and_is_not_executed_twice() {
     let mut whole = World::new();
     script(&mut whole).unwrap();
     assert!(whole.effects > 20);
@@ -360,25 +494,22 @@ fn the_power_can_be_lost_at_any_effect_and_nothing_is_executed_twice() {
         world.fuel = Some(fuel);
         assert_eq!(script(&mut world), Err(Crash));
         world.fuel = None;
+        let (executed, answered) = (world.executed.len(), world.answers.len());
+        // What is on the disk was accepted: nobody has to send it again for it to end.
+        let accepted = world.disk.clone().unwrap_or_default().entries;
         world.restart().unwrap();
+        come_to_rest(&mut world, executed);
+        for entry in accepted {
+            let last = world.answers[answered..].iter().rfind(|answer| answer.id.as_ref() == Some(&entry.id));
+            let ended = last.is_some_and(|answer| answer.outcome != Outcome::Waiting);
+            assert!(ended, "power lost at effect {fuel}: {} has no end: {last:?}", entry.kind);
+        }
         // The broker sends everything again that was not acknowledged, and somebody sends the rest again.
-        for number in 1..=5 {
-            let command = [
-                Command::Ping {},
-                Command::Reboot {},
-                Command::RestartDaemon {},
-                Command::EndCall {},
-                Command::SelfCheck {},
-            ];
-            let forced = number == 4;
-            let when_busy = if number == 3 { WhenBusy::Refuse } else { WhenBusy::Wait };
-            let payload = CommandPayload {
-                force: forced,
-                when_busy,
-                ..payload(number, command[usize::from(number) - 1].clone())
-            };
+        let executed = world.executed.len();
+        for payload in scripted() {
             world.send(&payload).unwrap();
         }
+        come_to_rest(&mut world, executed);
         let mut ids: Vec<&CommandId> = world.executed.iter().map(|(_, id, _)| id).collect();
         ids.sort();
         let all = ids.len();
@@ -387,9 +518,38 @@ fn the_power_can_be_lost_at_any_effect_and_nothing_is_executed_twice() {
     }
 }
 
+#[test]
+fn what_waited_when_the_power_was_lost_in_a_call_begins_or_expires() {
+    for (away, executed, outcome) in [(10, 1, Outcome::Done), (60, 0, Outcome::Expired)] {
+        let mut world = World::new();
+        world.call(true).unwrap();
+        world.send(&payload(1, Command::Reboot {})).unwrap();
+        assert_eq!(world.last().0, Outcome::Waiting);
+        world.time += away;
+        world.restart().unwrap();
+        come_to_rest(&mut world, 0);
+        assert_eq!((world.executed.len(), world.last().0), (executed, outcome), "away for {away} s");
+    }
+}
+
+#[test]
+fn what_can_not_be_begun_on_a_full_disk_is_begun_when_there_is_room() {
+    let mut world = World::new();
+    world.call(true).unwrap();
+    world.send(&payload(1, Command::Reboot {})).unwrap();
+    world.disk_full = true;
+    world.call(false).unwrap();
+    world.wait(10).unwrap();
+    assert_eq!(world.executed, []);
+    world.disk_full = false;
+    world.wait(30).unwrap();
+    assert_eq!(world.executed.len(), 1);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Send { number: u8, kind: u8, force: bool, refuse: bool },
+    Later,
     Finish(u8),
     Call(bool),
     Wait(u64),
@@ -412,8 +572,11 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Clock),
         2 => (0..6_usize).prop_map(Step::Crash),
         1 => Just(Step::LinkUp),
+        1 => Just(Step::Later),
     ]
 }
+
+const MONTH: u64 = 30 * 86_400;
 
 proptest! {
     #[test]
@@ -432,11 +595,15 @@ proptest! {
                     let when_busy = if refuse { WhenBusy::Refuse } else { WhenBusy::Wait };
                     forced = force;
                     let command = command[usize::from(kind)].clone();
-                    world.send(&CommandPayload { force, when_busy, ..payload(number, command) })
+                    // The last two were made by a clock that is a month fast.
+                    let created = if number < 4 { START } else { START + MONTH };
+                    let made = CommandPayload { created, expires: created + 60, ..payload(number, command) };
+                    world.send(&CommandPayload { force, when_busy, ..made })
                 }
                 Step::Finish(number) => world.finish(number),
                 Step::Call(on) => world.call(on),
                 Step::Wait(seconds) => world.wait(seconds),
+                Step::Later => world.wait(MONTH - world.time % MONTH),
                 Step::Restart => world.restart(),
                 Step::Disk(full) => { world.disk_full = full; Ok(()) }
                 Step::Clock(right) => { world.clock_is_right = right; lost |= !right; Ok(()) }
@@ -449,7 +616,7 @@ proptest! {
             }
             for (time, _, command) in &world.executed[executed..] {
                 prop_assert!(!in_call || !world.in_call || forced || !command.ends_a_call(), "{command:?} in a call");
-                prop_assert!(lost || *time < 60, "{command:?} after its time");
+                prop_assert!(lost || *time < 60 || (MONTH - MAX_AHEAD_S..MONTH + 60).contains(time), "{command:?} late");
             }
         }
         let mut ids: Vec<&CommandId> = world.executed.iter().map(|(_, id, _)| id).collect();

@@ -1,8 +1,9 @@
 //! A message on a desired topic: from its bytes to what waits to be tried, or to why it is refused.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::confirmed::path_errors;
+use super::confirmed::{Effective, path_errors};
 use super::{Delivery, DesiredState, Effect, Intent};
 use crate::config::{Layer, Pushed as PushedBy, key_rules};
 use crate::fleet::clock::{Now, Validity};
@@ -11,6 +12,7 @@ use crate::fleet::digest::Digest;
 use crate::fleet::dsse::{Envelope, EnvelopeError, PayloadType, Verified};
 use crate::fleet::durable::{MAX_ATTEMPTS, Pushed, Staged};
 use crate::fleet::event::EventKind;
+use crate::fleet::key::{KeyId, TrustedKey};
 use crate::fleet::reported::{Attempt, LayerName, PathError, Phase, PhaseAt, Refusal, Revision};
 use crate::fleet::strict;
 use crate::fleet::{MAX_AUTHOR, MAX_REASON};
@@ -214,6 +216,7 @@ impl DesiredState {
         let read = Layer::read(&pushed.payload.config.0).map_err(path_errors)?;
         self.enough_signatures(layer, &read, pushed)?;
         let effective = self.with(layer, pushed)?;
+        self.signers_stay(&effective, pushed)?;
         if let Some(failed) = self.durable.failure(&effective.digest).filter(|_| !pushed.payload.force) {
             let message = format!(
                 "the same configuration was tried with {} and taken back: {}; push with force to try it again",
@@ -224,10 +227,32 @@ impl DesiredState {
         Ok(effective.digest != self.confirmed.digest)
     }
 
+    /// Keys that nobody holds would end every later push, and no trial can notice it: of those who signed, as many have to
+    /// stay trusted as a push of keys needs.
+    fn signers_stay(&self, effective: &Effective, pushed: &Pushed) -> Result<(), Vec<PathError>> {
+        fn trusted(effective: &Effective) -> BTreeSet<KeyId> {
+            effective.merged.config.fleet.iter().flat_map(|fleet| fleet.keys.iter().map(TrustedKey::id)).collect()
+        }
+        let keys = trusted(effective);
+        let needed = if self.needs_two() { 2 } else { 1 };
+        let staying = pushed.signers.iter().filter(|signer| keys.contains(signer)).count();
+        if staying >= needed || keys == trusted(&self.confirmed) {
+            return Ok(());
+        }
+        let message = format!(
+            "of those who signed it {staying} would be trusted after it, and {needed} must be: sign it with keys that stay, \
+             and take out an old key once the new one has signed a push"
+        );
+        Err(vec![PathError { path: "fleet.keys".into(), message }])
+    }
+
+    fn needs_two(&self) -> bool {
+        self.site.config().fleet.as_ref().is_some_and(|fleet| fleet.two_signatures)
+    }
+
     /// Whatever a layer changes about the keys that can cut the kiosk off, two have to sign, if the site says so.
     fn enough_signatures(&self, layer: &LayerName, read: &Layer, pushed: &Pushed) -> Result<(), Vec<PathError>> {
-        let policy = self.site.config().fleet.as_ref().is_some_and(|fleet| fleet.two_signatures);
-        if !policy || pushed.signers.len() >= 2 {
+        if !self.needs_two() || pushed.signers.len() >= 2 {
             return Ok(());
         }
         let confirmed = self.durable.layer(layer).and_then(|layer| layer.confirmed.as_ref());

@@ -294,6 +294,28 @@ fn a_key_is_retired_by_a_configuration_that_another_key_signed() {
 }
 
 #[test]
+fn keys_that_nobody_who_signed_holds_are_refused() {
+    let trusted = |seed| crate::fleet::TrustedKey::new(key(seed).verifying_key(), None).unwrap().to_string();
+    // Seeds of the keys that sign, and of those that are to be trusted.
+    let case = |two: bool, signers: &[u8], keys: &[u8]| {
+        let mut world = World::new(two);
+        world.link().unwrap();
+        let keys: Vec<String> = keys.iter().map(|seed| trusted(*seed)).collect();
+        let payload = payload(&DEVICE, 1, json!({"fleet": {"keys": keys}}));
+        world.publish(&DEVICE, signed(&payload, signers)).unwrap();
+        world.wait(1).unwrap();
+        (world.phase(&DEVICE), world.attempt(&DEVICE).errors.first().map(|error| error.path.clone()))
+    };
+    let confirmed = (Phase::Confirmed, None);
+    let refused = (Phase::Rejected, Some("fleet.keys".to_owned()));
+    assert_eq!(case(false, &[1], &[9]), refused);
+    assert_eq!(case(false, &[1], &[2]), refused, "it may be nobody's, for all the kiosk knows");
+    assert_eq!(case(false, &[1], &[1, 9]), confirmed);
+    assert_eq!(case(true, &[1, 2], &[2, 9]), refused);
+    assert_eq!(case(true, &[1, 2], &[1, 2, 9]), confirmed);
+}
+
+#[test]
 fn expiry_goes_by_the_clock_or_by_the_age_and_ends_only_what_waits() {
     let mut soon = payload(&DEVICE, 1, bitrate(700));
     soon.expires = Some(START + 600);

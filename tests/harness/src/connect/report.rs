@@ -19,14 +19,14 @@ pub fn markdown(ways: &[WayFigures], machine: &str) -> String {
          |---|---|---|---|---|---|---|---|---|---|---|\n"
     );
     for figures in ways {
-        let lost = figures.troubles.iter().filter(|trouble| !trouble.came_up).count();
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {lost} | {:.0} ms | {:.0} ms | {} ms | {:.0} ms | {:.0} ms | {} |",
+            "| {} | {} | {} | {} | {} | {:.0} ms | {:.0} ms | {} ms | {:.0} ms | {:.0} ms | {} |",
             figures.way.name(),
             figures.calls,
             figures.up_at_once,
-            figures.calls - figures.up_at_once - lost,
+            figures.calls - figures.up_at_once - figures.not_up,
+            figures.not_up,
             figures.webrtcup_ms.median,
             figures.webrtcup_ms.p95,
             figures.webrtcup_longest_ms,

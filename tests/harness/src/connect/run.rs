@@ -57,7 +57,9 @@ pub struct WayFigures {
     pub calls: usize,
     /// Of these, the ones whose media was up at the daemon's first try.
     pub up_at_once: usize,
-    /// All others, and those whose end was not as it should be.
+    /// The ones whose media was not up when a customer would have gone.
+    pub not_up: usize,
+    /// What went wrong: all others, and those whose end was not as it should be.
     pub troubles: Vec<Trouble>,
     /// From the control request until the room was joined, ms.
     pub joined_ms: Spread,
@@ -206,6 +208,7 @@ impl Series {
             way,
             calls: self.calls,
             up_at_once: self.calls - troubled.len(),
+            not_up: self.calls - self.up.len(),
             joined_ms: Spread::of(&self.joined).ok_or_else(none)?,
             webrtcup_ms: Spread::of(&self.up).ok_or_else(none)?,
             webrtcup_longest_ms: self.up.iter().copied().fold(0.0, f64::max) as u64,
@@ -296,4 +299,22 @@ fn warnings(log: &Path, read: &mut u64) -> Result<Vec<String>> {
 fn warning(line: &str) -> Option<String> {
     let (_, text) = line.split_once(" WARN ").or_else(|| line.split_once(" ERROR "))?;
     Some(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, io::Write};
+
+    #[test]
+    fn each_warning_is_read_once_when_its_line_is_whole() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let (mut file, mut read) = (File::options().append(true).open(log.path()).unwrap(), 0);
+        write!(file, "2026 INFO call: up\n2026 WARN call: first\n2026 ERROR call: sec").unwrap();
+        assert_eq!(warnings(log.path(), &mut read).unwrap(), ["call: first"]);
+        assert_eq!(warnings(log.path(), &mut read).unwrap(), Vec::<String>::new());
+        writeln!(file, "ond").unwrap();
+        assert_eq!(warnings(log.path(), &mut read).unwrap(), ["call: second"]);
+        assert_eq!(read, fs::metadata(log.path()).unwrap().len());
+    }
 }
