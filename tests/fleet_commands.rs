@@ -80,6 +80,12 @@ fn levels_of_the_journal_dry_runs_and_what_set_a_value() {
         let set_by: Vec<&str> =
             answer["result"].as_array().into_iter().flatten().filter_map(|line| line["set_by"].as_str()).collect();
         assert_eq!(set_by, ["default", "device", "site"]);
+        // The screen sees for how long it is to show which machine this is; who asks last says how long.
+        assert!(!fleet.kiosk.identify()?);
+        for (seconds, shown) in [(600, true), (1, false)] {
+            assert_eq!(fleet.run(&command(Command::Identify { seconds }))?["outcome"], "done");
+            until(fleet::SOON, "the D-Bus property", || Ok((fleet.kiosk.identify()? == shown).then_some(())))?;
+        }
         // There is no logind here, and it is said.
         let answer = fleet.run(&command(Command::Reboot {}))?;
         assert_eq!(answer["outcome"], "failed");

@@ -86,6 +86,62 @@ fn killed_at_every_step_of_a_push_it_comes_back_with_what_was_confirmed_last() {
 }
 
 #[test]
+fn killed_at_every_step_of_a_command_it_carries_it_out_at_most_once_and_gives_one_answer() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        let ends = |fleet: &Fleet, id: &str| -> Vec<String> {
+            let answers = fleet.said("response/test").into_iter().filter(|answer| answer["id"] == id);
+            answers.filter(|answer| answer["outcome"] != "waiting").map(|answer| answer.to_string()).collect()
+        };
+        let (mut kills, mut before, mut after) = (0, 0, 0);
+        for call in CALLS {
+            for step in 1.. {
+                assert!(step < 30, "a command has no end");
+                let ping = fleet::command(kiosk_proto::fleet::Command::Ping {});
+                let id = ping.id.as_str();
+                let strace = kill_at(world, fleet.kiosk.process().pid(), call, step)?;
+                fleet.send(&ping)?;
+                // Either it is killed, or the command has fewer of these steps. Its event is stored last.
+                let events = fleet.said("event").len();
+                let killed = until(fleet::SOON, "the end of the command or of the daemon", || {
+                    let ended = fleet.kiosk.process().ended()?.is_some();
+                    let told = fleet.said("event").iter().skip(events).any(|event| event["kind"] == "command-finished");
+                    Ok((ended || (told && !ends(&fleet, id).is_empty())).then_some(ended))
+                })?;
+                drop(strace);
+                // Each start has a log of its own.
+                let line = format!("a command of the fleet is carried out id={id} ");
+                let carried_out = |fleet: &mut Fleet| fleet.kiosk.process().log_text().matches(&line).count();
+                let mut times = carried_out(&mut fleet);
+                before += usize::from(killed && times == 0);
+                after += usize::from(killed && times == 1);
+                if killed {
+                    kills += 1;
+                    fleet.kiosk.restart()?;
+                    until(fleet::SOON, "an answer", || Ok((!ends(&fleet, id).is_empty()).then_some(())))?;
+                }
+                // It comes again: whatever is known of it by now is the answer.
+                let answers = ends(&fleet, id).len();
+                fleet.send(&ping)?;
+                until(fleet::SOON, "the answer again", || Ok((ends(&fleet, id).len() > answers).then_some(())))?;
+                times += if killed { carried_out(&mut fleet) } else { 0 };
+                assert!(times <= 1, "{call} {step}: carried out {times} times");
+                let answers = ends(&fleet, id);
+                assert!(answers.iter().all(|answer| *answer == answers[0]), "{call} {step}: {answers:?}");
+                if !killed {
+                    println!("measured: {call}: killed at {} steps", step - 1);
+                    break;
+                }
+            }
+        }
+        println!("measured: {kills} kills, {before} before it was carried out, {after} after");
+        assert!(before >= 2 && after >= 2, "the daemon was not killed where it stores commands");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_trial_that_is_cut_short_twice_is_not_begun_a_third_time() {
     scenario(|world| {
         let janus = scene::janus(world)?;

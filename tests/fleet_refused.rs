@@ -151,6 +151,12 @@ fn commands_that_do_not_count_are_answered_with_the_reason() {
             answer["message"].as_str().is_some_and(|message| message.contains("is no topic of a kiosk"))
         })?;
         assert!(fleet.said("event").iter().all(|event| event["kind"] != "fault-raised"));
+        // A key that is on trial counts for no command, as it counts for no push.
+        let keys = [Signer::new(1).public()?, Signer::new(9).public()?];
+        fleet.push(&desired(1, json!({"fleet": {"keys": keys}, "janus": {"url": "wss://10.77.1.2:9999/"}})))?;
+        fleet.wait_phase(1, "trial")?;
+        assert_eq!(refuse(&mut fleet, &strange, "which is not in [fleet] keys")?, "refused");
+        assert_eq!(fleet.run(&command(Command::Ping {}))?["outcome"], "done");
         Ok(())
     });
 }

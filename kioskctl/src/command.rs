@@ -29,11 +29,16 @@ enum What {
     /// Ask for an answer.
     Ping(Options),
     /// Start the daemon again.
-    RestartDaemon(Options),
+    RestartDaemon(EndsCall),
     /// Start the machine again.
-    Reboot(Options),
+    Reboot(EndsCall),
     /// End the customer's call; needs --force.
-    EndCall(Options),
+    EndCall {
+        #[command(flatten)]
+        force: Force,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Write more or less to the journal for a while.
     SetLogLevel {
         /// How much.
@@ -46,7 +51,12 @@ enum What {
         options: Options,
     },
     /// Run the self-check.
-    SelfCheck(Options),
+    SelfCheck {
+        #[command(flatten)]
+        refuse: Refuse,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Collect the journal, the configuration without secrets, and figures.
     Diagnostics {
         /// How many minutes of the journal.
@@ -91,12 +101,6 @@ struct Options {
     /// Why; the kiosk notes it.
     #[arg(long, default_value = "by hand")]
     reason: String,
-    /// Do it although it ends a customer's call.
-    #[arg(long)]
-    force: bool,
-    /// Be refused when there is a call, instead of waiting for its end.
-    #[arg(long)]
-    refuse_when_busy: bool,
     /// How long it may be begun; a kiosk that is back later does not do it.
     #[arg(long, value_parser = parse_duration, default_value = "2m")]
     valid_for: Duration,
@@ -110,13 +114,53 @@ struct Options {
     profile: ProfileOptions,
 }
 
+/// The same, where it would end a call.
+#[derive(Debug, Clone, clap::Args)]
+struct EndsCall {
+    #[command(flatten)]
+    force: Force,
+    #[command(flatten)]
+    refuse: Refuse,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct Force {
+    /// Do it although it ends a customer's call.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct Refuse {
+    /// Be refused when there is a call, instead of waiting for its end.
+    #[arg(long)]
+    refuse_when_busy: bool,
+}
+
+/// What is done where there is a call.
+#[derive(Debug, Clone, Copy, Default)]
+struct Busy {
+    force: bool,
+    refuse: bool,
+}
+
 /// Carries a command out.
 pub fn run(run: Run) -> anyhow::Result<ExitCode> {
+    let mut busy = Busy::default();
+    let mut ends_call = |EndsCall { force, refuse, options }: EndsCall| {
+        busy = Busy { force: force.force, refuse: refuse.refuse_when_busy };
+        options
+    };
     let (command, options, out) = match run.what {
         What::Ping(options) => (Command::Ping {}, options, None),
-        What::RestartDaemon(options) => (Command::RestartDaemon {}, options, None),
-        What::Reboot(options) => (Command::Reboot {}, options, None),
-        What::EndCall(options) => (Command::EndCall {}, options, None),
+        What::RestartDaemon(which) => (Command::RestartDaemon {}, ends_call(which), None),
+        What::Reboot(which) => (Command::Reboot {}, ends_call(which), None),
+        What::EndCall { force, options } => {
+            busy.force = force.force;
+            (Command::EndCall {}, options, None)
+        }
         What::SetLogLevel { level, minutes, options } => {
             let level = match level {
                 Level::Error => LogLevel::Error,
@@ -127,7 +171,10 @@ pub fn run(run: Run) -> anyhow::Result<ExitCode> {
             };
             (Command::SetLogLevel { level, minutes }, options, None)
         }
-        What::SelfCheck(options) => (Command::SelfCheck {}, options, None),
+        What::SelfCheck { refuse, options } => {
+            busy.refuse = refuse.refuse_when_busy;
+            (Command::SelfCheck {}, options, None)
+        }
         What::Diagnostics { journal_minutes, url, max_kib, out, options } => {
             let upload = match url {
                 Some(url) => Upload::Https { url },
@@ -138,10 +185,10 @@ pub fn run(run: Run) -> anyhow::Result<ExitCode> {
         What::Identify { seconds, options } => (Command::Identify { seconds }, options, None),
     };
     anyhow::ensure!(options.which.is_given(), "say for whom: --device, --group or --selector");
-    block_on(carry_out(command, &options, out))
+    block_on(carry_out(command, busy, &options, out))
 }
 
-async fn carry_out(command: Command, options: &Options, out: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+async fn carry_out(command: Command, busy: Busy, options: &Options, out: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let more: &[&str] = if out.is_some() { &["bk/v1/device/+/chunk/+"] } else { &[] };
     let mut session = Session::open(&options.profile, more).await?;
     let key = session.key()?;
@@ -156,8 +203,8 @@ async fn carry_out(command: Command, options: &Options, out: Option<PathBuf>) ->
         reason: options.reason.clone(),
         created: now(),
         valid_for: options.valid_for,
-        force: options.force,
-        when_busy: if options.refuse_when_busy { WhenBusy::Refuse } else { WhenBusy::Wait },
+        force: busy.force,
+        when_busy: if busy.refuse { WhenBusy::Refuse } else { WhenBusy::Wait },
     };
     let mut files: BTreeMap<KioskId, Parts> = BTreeMap::new();
     let mut failed: Option<std::io::Error> = None;
@@ -245,5 +292,29 @@ fn answer(response: &Response) -> String {
             [vec![response.message.clone()], fields.collect()].concat().join(" ").trim().to_owned()
         }
         other => format!("{} {other}", response.message).trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Subcommand;
+
+    /// What a command can be told of calls is what its kiosk asks when there is one.
+    #[test]
+    fn only_what_ends_a_call_has_options_for_that() {
+        let mut seen = Vec::new();
+        for command in What::augment_subcommands(clap::Command::new("run")).get_subcommands() {
+            let has = |name: &str| command.get_arguments().any(|argument| argument.get_long() == Some(name));
+            if has("force") || has("refuse-when-busy") {
+                seen.push((command.get_name().to_owned(), has("force"), has("refuse-when-busy")));
+            }
+        }
+        let seen: Vec<_> = seen.iter().map(|(name, force, refuse)| (name.as_str(), *force, *refuse)).collect();
+        let both = |name| (name, true, true);
+        assert_eq!(
+            seen,
+            [both("restart-daemon"), both("reboot"), ("end-call", true, false), ("self-check", false, true)]
+        );
     }
 }

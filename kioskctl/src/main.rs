@@ -34,7 +34,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Configure the Janus server and sign its tokens.
+    /// Configure and check Janus, mosquitto and coturn, and sign tokens.
     #[command(subcommand)]
     Server(server::ServerCommand),
     /// Start, end and watch the call of the kiosk on this machine.
@@ -98,5 +98,16 @@ mod tests {
     #[test]
     fn the_commands_fit_together() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_check_of_a_server_is_named_after_all_that_it_checks() {
+        let mut command = Arguments::command();
+        let check = command.find_subcommand_mut("server").unwrap().find_subcommand_mut("check").unwrap();
+        let about = check.get_about().unwrap().to_string();
+        let named = check.get_arguments().filter_map(|argument| argument.get_long());
+        for server in named.filter(|long| ["mosquitto", "coturn"].contains(long)).chain(["Janus"]) {
+            assert!(about.contains(server), "{server}: {about}");
+        }
     }
 }

@@ -22,7 +22,7 @@ pub enum ServerCommand {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Check this server's Janus: its configuration, its certificate, and what runs.
+    /// Check this server's Janus, mosquitto and coturn: configuration, certificate, and what runs.
     Check(crate::check::CheckArguments),
     /// Sign the two tokens that open rooms.
     Token {

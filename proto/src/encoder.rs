@@ -100,7 +100,7 @@ pub const ENCODERS: &[EncoderSpec] = &[
         bitrate: BitrateControl::Property("bitrate", BitrateUnit::Kilobits),
         properties: &[
             ("tune", "zerolatency"),
-            // The preset turns deblocking off; with it the picture is that of "superfast" (docs/decisions/0029).
+            // The preset turns deblocking off; with it the picture is that of "superfast" (docs/decisions/0027).
             ("speed-preset", "ultrafast"),
             ("option-string", "no-deblock=0"),
             ("bframes", "0"),

@@ -1,7 +1,7 @@
 //! What comes through a proxy is acknowledged at once.
 //!
 //! A proxy without TCP_NODELAY (tinyproxy is one) holds a small packet back until the one before it is acknowledged, and
-//! the kernel waits 40 ms with that in the hope of something to send: 40 ms for each picture and each answer of Janus.
+//! the kernel waits up to 40 ms with that, in the hope of something to send.
 
 use std::io;
 use std::pin::Pin;

@@ -343,6 +343,8 @@ async fn talk(
     let max_packet_bytes = greeting.properties.as_ref().and_then(|p| p.max_packet_size).unwrap_or(MAX_PACKET_BYTES);
     let session = Session { identity: identity.clone(), client, max_packet_bytes };
     let mut up = Some(session);
+    // What the broker has kept comes before its answer to the subscriptions: it is heard when the link is up.
+    let mut early = Vec::new();
     let deadline = Instant::now() + SUBSCRIBE;
     loop {
         let event = if up.is_some() {
@@ -364,10 +366,21 @@ async fn talk(
                 match up.take() {
                     Some(session) => {
                         info!(session_present = greeting.session_present, "connected to the broker");
-                        events.send(LinkEvent::Up(session)).await
+                        let mut told = events.send(LinkEvent::Up(session)).await;
+                        for message in early.drain(..) {
+                            told = told.and(events.send(LinkEvent::Message(message)).await);
+                        }
+                        told
                     }
                     None => Ok(()),
                 }
+            }
+            Ok(Event::Incoming(Packet::Publish(message))) if up.is_some() => {
+                // A broker sends no more before it has an acknowledgement.
+                if early.len() < usize::from(RECEIVE_MAXIMUM) {
+                    early.push(Box::new(message));
+                }
+                Ok(())
             }
             Ok(Event::Incoming(Packet::Publish(message))) => events.send(LinkEvent::Message(Box::new(message))).await,
             Ok(_) => Ok(()),

@@ -1,7 +1,7 @@
 //! What a layer is to hold: a whole file, or keys that are set and taken out of what it holds now.
 
 use crate::files::{FileError, read};
-use kiosk_proto::config::{Layer, LayerError};
+use kiosk_proto::config::{Layer, LayerError, key_rules};
 use kiosk_proto::fleet::Object;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -84,6 +84,17 @@ impl FromStr for Key {
             }
             _ => Err(format!("{text:?} is no key with its section, such as video.bitrate_kbps")),
         }
+    }
+}
+
+impl Key {
+    /// Refuses what is no key of kiosk.toml, with what may have been meant.
+    pub fn must_exist(&self) -> Result<(), ChangeError> {
+        if key_rules(&self.section, &self.key).is_some() {
+            return Ok(());
+        }
+        let config = nested([(self.to_string(), Value::from(0))]);
+        Layer::read(&config).map(drop).map_err(ChangeError::Layer)
     }
 }
 
@@ -213,6 +224,13 @@ mod tests {
             "video.bitrate_kbps: found 1; allowed: a whole number from 50 to 20000"
         );
         assert_eq!(set("video.bitrate=800"), "video.bitrate: unknown key; did you mean bitrate_kbps?");
+        let unknown = |text: &str| text.parse::<Key>().unwrap().must_exist().map_err(|error| error.to_string());
+        assert_eq!(
+            unknown("video.bitrate_kpbs").unwrap_err(),
+            "video.bitrate_kpbs: unknown key; did you mean bitrate_kbps?"
+        );
+        assert_eq!(unknown("vidoe.bitrate_kbps").unwrap_err(), "vidoe: unknown key; did you mean video?");
+        assert_eq!([unknown("video.bitrate_kbps"), unknown("kiosk.id")], [Ok(()), Ok(())]);
         assert!("bitrate_kbps=800".parse::<Assignment>().unwrap_err().contains("no key with its section"));
     }
 }

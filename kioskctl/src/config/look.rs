@@ -175,6 +175,7 @@ fn status_table(lines: &[Line]) -> String {
 /// `kioskctl config explain`
 pub fn explain(key: &Key, device: &str, json: bool, options: &ProfileOptions) -> anyhow::Result<ExitCode> {
     let id = KioskId::try_from(device.to_owned()).map_err(|error| anyhow::anyhow!("{device:?} is not {}", error.0))?;
+    key.must_exist()?;
     block_on(async {
         let mut session = Session::open(options, &[]).await?;
         anyhow::ensure!(
@@ -197,9 +198,7 @@ pub fn explain(key: &Key, device: &str, json: bool, options: &ProfileOptions) ->
         let Some(response) = answers.get(&id).cloned().flatten() else { anyhow::bail!("{id} did not answer") };
         anyhow::ensure!(response.outcome == Outcome::Done, "{id}: {}", one_line(&response.message));
         let found: Vec<Explained> = serde_json::from_value(response.result)?;
-        let Some(found) = found.first() else {
-            anyhow::bail!("{id} has no value for {key}: there is no such key, or it is not set")
-        };
+        let Some(found) = found.first() else { anyhow::bail!("{id} has no value for {key}: it is not set") };
         if json {
             outln!("{}", json!(found));
         } else {

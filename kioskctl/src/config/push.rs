@@ -22,8 +22,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// What a shell is told by `push` and `rollback`.
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0    all kiosks confirmed; with --save, it is signed; with --dry-run, all kiosks would take it
+  1    nothing was done, or it stands still; the message says why, and how to go on
+  2    the command line can't be understood
+  3    some kiosks did not confirm, or there is none
+  4    stopped by failures, or somebody else pushed to the same target meanwhile
+  130  interrupted; --resume goes on";
+
 /// `kioskctl config push`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct Push {
     #[command(flatten)]
     pub(super) change: Change,

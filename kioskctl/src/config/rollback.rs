@@ -2,7 +2,7 @@
 
 use super::difference::name;
 use super::draft::Draft;
-use super::push::{How, begin, group_draft, title};
+use super::push::{EXIT_CODES, How, begin, group_draft, title};
 use crate::fleet::select::Which;
 use crate::fleet::view::{Pushed, View};
 use crate::session::{Session, block_on};
@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 /// `kioskctl config rollback`
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct Rollback {
     #[command(flatten)]
     which: Which,

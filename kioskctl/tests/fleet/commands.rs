@@ -67,6 +67,16 @@ fn every_command_has_a_man_page_and_a_completion() {
         let text = std::fs::read_to_string(dir.path().join(page)).unwrap();
         assert!(text.contains(".SH SYNOPSIS"), "{page}: {text}");
     }
+    for command in ["push", "rollback"] {
+        let page = std::fs::read_to_string(dir.path().join(format!("kioskctl-config-{command}.1"))).unwrap();
+        let (_, help, _) = trial.run(&["config", command, "--help"]);
+        for text in [page, help] {
+            for code in ["0    all kiosks confirmed", "3    some kiosks did not", "4    stopped by", "130  interrupted"]
+            {
+                assert!(text.contains(code), "{command} {code}: {text}");
+            }
+        }
+    }
     for shell in ["bash", "zsh", "fish"] {
         let (code, text, _) = trial.run(&["completions", shell]);
         assert!(code == 0 && text.contains("max-failures"), "{shell}: {text}");
@@ -77,6 +87,9 @@ fn every_command_has_a_man_page_and_a_completion() {
 fn a_broker_that_is_not_there_is_told_with_its_address() {
     let mut trial = Trial::start(0, |_| Kind::default());
     trial.broker.kill().unwrap();
+    let (code, _, told) = trial.run(&["config", "explain", "video.bitrate_kpbs", "--device", "k-0"]);
+    let expected = "video.bitrate_kpbs: unknown key; did you mean bitrate_kbps?";
+    assert_eq!((code, told.trim()), (1, expected), "a misspelt key needs no broker");
     let (code, _, told) = trial.run(&["fleet", "list"]);
     assert_eq!(code, 1);
     let port = trial.broker.admin_port;

@@ -60,7 +60,7 @@ pub enum LedgerInput {
         reply: Reply,
         /// To be acknowledged.
         delivery: Delivery,
-        /// `[fleet] keys` in force.
+        /// What [`DesiredState::trusted`](super::machine::DesiredState::trusted) gives.
         trusted: Vec<TrustedKey>,
     },
     /// The link to the broker is up: answers that were not delivered are sent again.
@@ -368,8 +368,17 @@ impl Ledger {
         let Some(entry) = self.entry_mut(id).filter(|entry| matches!(entry.state, State::Running { .. })) else {
             return Vec::new();
         };
-        let small = serde_json::to_string(&result).is_ok_and(|text| text.len() <= MAX_KEPT_RESULT);
-        entry.finish(outcome, message.clone(), if small { result.clone() } else { Value::Null });
+        let size = serde_json::to_string(&result).map_or(0, |text| text.len());
+        if size <= MAX_KEPT_RESULT {
+            entry.finish(outcome, message.clone(), result.clone());
+        } else {
+            let before = if message.is_empty() { String::new() } else { format!("{message}; ") };
+            let message = format!(
+                "{before}its result of {size} bytes was sent once and is not kept (at most {MAX_KEPT_RESULT} are): \
+                 to have it, send the command anew"
+            );
+            entry.finish(outcome, message, Value::Null);
+        }
         let response = Response { id: Some(id.clone()), outcome, message, result };
         let respond = LedgerEffect::Respond(entry.reply.clone(), response);
         let emit = LedgerEffect::Emit(entry.finished(outcome));

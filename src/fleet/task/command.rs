@@ -5,7 +5,6 @@ use std::time::Duration;
 use kiosk_proto::fleet::ledger::{LedgerEffect, LedgerInput};
 use kiosk_proto::fleet::{Command, CommandId, Topic, Upload};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tracing::info;
 
 use super::{LEDGER, Order, Task};
@@ -73,7 +72,7 @@ impl Task {
                 return None;
             }
             Command::SetLogLevel { level, minutes } => {
-                self.log_until = Some(Instant::now() + Duration::from_secs(60 * u64::from(minutes)));
+                self.log_level.begin(self.now(), Duration::from_secs(60 * u64::from(minutes)));
                 commands::set_log_level(&self.daemon.verbosity, Some(level))
             }
             Command::SelfCheck {} => {
@@ -88,7 +87,7 @@ impl Task {
                 return None;
             }
             Command::Identify { seconds } => {
-                self.identify_until = Some(Instant::now() + Duration::from_secs(seconds.into()));
+                self.identify.begin(self.now(), Duration::from_secs(seconds.into()));
                 Ok(Value::Null)
             }
             Command::ExplainConfig { keys } => {

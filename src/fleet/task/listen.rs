@@ -95,7 +95,7 @@ impl Task {
                 return session.ack(&message);
             }
         };
-        let trusted = self.config().fleet.as_ref().map(|fleet| fleet.keys.clone()).unwrap_or_default();
+        let trusted = self.state.trusted().to_vec();
         let bytes = message.payload.to_vec();
         let delivery = self.deliver(session, message);
         let reply = Reply { topic, correlation };

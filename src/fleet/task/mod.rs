@@ -12,7 +12,7 @@ use kiosk_proto::call::CallState;
 use kiosk_proto::config::Config;
 use kiosk_proto::fleet::ledger::{Ledger, LedgerEffect, LedgerInput};
 use kiosk_proto::fleet::machine::{Application, Delivery, DesiredState, Effect, Input, Probe};
-use kiosk_proto::fleet::{EventKind, Now, Reported};
+use kiosk_proto::fleet::{EventKind, Lapse, Now, Reported};
 use rumqttc::mqttbytes::v5::Publish;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -69,8 +69,9 @@ pub(super) struct Task {
     observer: Observer,
     /// Since when a call was announced, and whether it has begun.
     call: Option<(Instant, bool)>,
-    identify_until: Option<Instant>,
-    log_until: Option<Instant>,
+    identify: Lapse,
+    /// Of a level of the journal that was asked for.
+    log_level: Lapse,
 }
 
 impl Task {
@@ -106,8 +107,8 @@ impl Task {
             synchronised: false,
             observer: Observer::default(),
             call: None,
-            identify_until: None,
-            log_until: None,
+            identify: Lapse::default(),
+            log_level: Lapse::default(),
         }
     }
 
@@ -203,7 +204,7 @@ impl Task {
     }
 
     fn show(&mut self) {
-        let identify = self.identify_until.is_some_and(|until| Instant::now() < until);
+        let identify = self.identify.lasts(self.now());
         let state = match (self.state.on_trial(), &self.session) {
             (true, _) => FleetState::Trial,
             (false, Some(_)) => FleetState::Online,
@@ -347,11 +348,10 @@ impl Task {
         {
             self.call_ended().await;
         }
-        if self.log_until.is_some_and(|until| Instant::now() >= until) {
-            self.log_until = None;
-            if let Err(why) = super::commands::set_log_level(&self.daemon.verbosity, None) {
-                warn!("the journal's level stays: {why}");
-            }
+        if self.log_level.ends(self.now())
+            && let Err(why) = super::commands::set_log_level(&self.daemon.verbosity, None)
+        {
+            warn!("the journal's level stays: {why}");
         }
     }
 }

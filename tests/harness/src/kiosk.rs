@@ -43,6 +43,8 @@ trait Control {
     fn figures(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn version(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn identify(&self) -> zbus::Result<bool>;
 }
 
 /// The configuration of a kiosk, as sections of keys; a later value replaces an earlier one.
@@ -229,6 +231,11 @@ impl Kiosk {
     /// Version of the daemon.
     pub fn version(&self) -> Result<String> {
         Ok(self.runtime.block_on(self.control()?.version())?)
+    }
+
+    /// Whether somebody wants to know which machine this is.
+    pub fn identify(&self) -> Result<bool> {
+        Ok(self.runtime.block_on(self.control()?.identify())?)
     }
 
     /// Waits for a state; the error shows faults and the end of the log.

@@ -192,6 +192,31 @@ fn a_command_is_executed_once_and_answered_as_often_as_it_is_asked() {
 }
 
 #[test]
+fn a_result_that_is_too_large_to_be_kept_comes_once_and_this_is_said() {
+    for (length, kept) in [(MAX_KEPT_RESULT - 2, true), (MAX_KEPT_RESULT - 1, false)] {
+        let mut world = World::new();
+        let ping = payload(1, Command::Ping {});
+        world.send(&ping).unwrap();
+        let result = json!("x".repeat(length));
+        let (id, message) = (ping.id.clone(), "two of three".to_owned());
+        world.input(LedgerInput::Finished { id, outcome: Outcome::Done, message, result: result.clone() }).unwrap();
+        assert_eq!((&world.answers[0].result, world.last().1), (&result, "two of three"));
+        // Whoever asks again, and the link that is up again before the broker had the answer.
+        world.send(&ping).unwrap();
+        world.input(LedgerInput::LinkUp).unwrap();
+        for answer in &world.answers[1..] {
+            assert_eq!(
+                (answer.outcome, answer.result == result, answer.result.is_null()),
+                (Outcome::Done, kept, !kept)
+            );
+            let said = "two of three; its result of 4097 bytes was sent once and is not kept";
+            assert_eq!(answer.message.starts_with(said), !kept, "{}", answer.message);
+        }
+        assert_eq!(world.answers.len(), 3);
+    }
+}
+
+#[test]
 fn a_restart_is_answered_after_it_and_anything_else_was_interrupted() {
     let mut world = World::new();
     world.send(&payload(1, Command::Reboot {})).unwrap();

@@ -31,6 +31,7 @@ use std::time::Duration;
 use super::clock::Now;
 use super::durable::{Durable, LayerState, MAX_LAYERS};
 use super::event::EventKind;
+use super::key::TrustedKey;
 use super::reported::{LayerName, PathError, Refusal, Reported};
 use crate::config::{Config, Site, TakesEffect};
 
@@ -217,6 +218,13 @@ impl DesiredState {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.in_force.merged.config
+    }
+
+    /// Whose signature counts, on a push and on a command: `[fleet] keys` as they are confirmed. Those of a configuration
+    /// on trial have not proved themselves.
+    #[must_use]
+    pub fn trusted(&self) -> &[TrustedKey] {
+        self.confirmed.merged.config.fleet.as_ref().map_or(&[], |fleet| &fleet.keys)
     }
 
     /// Whether it is on trial.

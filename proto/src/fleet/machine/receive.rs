@@ -90,8 +90,7 @@ impl DesiredState {
         let refused = |digest, code, message: String| Refused { digest, code, message };
         let outside = |error: EnvelopeError| refused(Digest::of(bytes), code(&error), error.to_string());
         let envelope = Envelope::parse(bytes).map_err(outside)?;
-        let keys = self.confirmed.merged.config.fleet.as_ref().map_or(&[][..], |fleet| &fleet.keys);
-        let verified = envelope.verify(PayloadType::Desired, keys).map_err(|error| {
+        let verified = envelope.verify(PayloadType::Desired, self.trusted()).map_err(|error| {
             let payload = envelope.unverified_payload().unwrap_or_else(|_| bytes.to_vec());
             refused(Digest::of(&payload), code(&error), error.to_string())
         })?;

@@ -316,6 +316,22 @@ fn keys_that_nobody_who_signed_holds_are_refused() {
 }
 
 #[test]
+fn a_key_on_trial_counts_for_nothing_before_it_is_confirmed() {
+    let mut world = world();
+    let before = world.state.trusted().to_vec();
+    let keys = [1, 3].map(|seed| crate::fleet::TrustedKey::new(key(seed).verifying_key(), None).unwrap());
+    let texts = keys.each_ref().map(ToString::to_string);
+    world.publish(&DEVICE, push(&DEVICE, 1, json!({"fleet": {"keys": texts}}))).unwrap();
+    world.input(Input::Tick).unwrap();
+    assert_eq!(world.phase(&DEVICE), Phase::Trial);
+    assert_eq!(world.state.config().fleet.as_ref().unwrap().keys, keys);
+    assert_eq!(world.state.trusted(), before);
+    world.wait(1).unwrap();
+    assert_eq!(world.phase(&DEVICE), Phase::Confirmed);
+    assert_eq!(world.state.trusted(), keys);
+}
+
+#[test]
 fn expiry_goes_by_the_clock_or_by_the_age_and_ends_only_what_waits() {
     let mut soon = payload(&DEVICE, 1, bitrate(700));
     soon.expires = Some(START + 600);
