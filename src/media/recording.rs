@@ -104,7 +104,7 @@ impl Drop for Recording {
 fn fits(header: &str, config: &Config) -> bool {
     let Some(fields) = header.trim_end().strip_prefix("YUV4MPEG2 ") else { return false };
     // GStreamer lets lines of other widths begin at multiples of eight bytes.
-    let mut fitting = config.width % 8 == 0 && config.height % 2 == 0;
+    let mut fitting = config.width.is_multiple_of(8) && config.height.is_multiple_of(2);
     let (mut size, mut rate) = ((0, 0), None);
     for field in fields.split_ascii_whitespace() {
         let Some((tag, value)) = field.split_at_checked(1) else { continue };
