@@ -1,6 +1,6 @@
 //! What is printed, and tables for people. Much of it comes from kiosks and through the broker: whatever could steer a
-//! terminal is shown as JSON writes it (`\\u001b`), so that JSON stays what it is. A reader that has read enough (`kioskctl ... | head -1`) ends nothing but the
-//! printing: `println!` would panic.
+//! terminal is shown as JSON writes it (`\u001b`), so that JSON stays what it is. A reader that has read enough
+//! (`kioskctl ... | head -1`) ends nothing but the printing: `println!` would panic.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -48,7 +48,7 @@ pub struct Push {
     /// Sign it and write it to this file, for a second admin to sign and for --resume; nothing is pushed.
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     save: Option<PathBuf>,
-    /// Begin or go on with what is in this file. How it is pushed is signed or planned there; only --timeout may differ.
+    /// Begin or go on with what is in this file. How it is pushed stands there too; only --timeout may differ.
     #[arg(long, value_name = "FILE", conflicts_with_all = PLANNED)]
     resume: Option<PathBuf>,
     /// Give up what is in this file: canaries of a group get back what they had.
@@ -315,8 +315,8 @@ fn preview(bundle: &Bundle, view: &View, found: &[Difference], cutting: &BTreeSe
     for message in first.into_values() {
         for id in ahead(view, &message.target, message.revision) {
             text += &format!(
-                "NOTE: {id} says it has a newer layer of {} than the broker and will refuse this one. If the broker lost a \
-                 push, push again; otherwise look at that kiosk\n",
+                "NOTE: {id} says it has a newer layer of {} than the broker and will refuse this one. If the broker \
+                 lost a push, push again; otherwise look at that kiosk\n",
                 name(&message.target)
             );
         }
