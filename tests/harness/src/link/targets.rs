@@ -78,10 +78,10 @@ fn video_p95(figures: &Figures) -> Option<f64> {
     figures.video_delay_ms.map(|spread| spread.p95)
 }
 
-/// The link carries less than the encoder would make.
+/// The link carries less than the encoder would make, with its headers and the sound.
 fn has_bottleneck(run: &Records) -> bool {
     let narrow =
-        |kbps: u32| kbps > 0 && kbps < super::scenario::MAX_BITRATE_KBPS * run.run.publishers.len().max(1) as u32;
+        |kbps: u32| kbps > 0 && kbps <= super::scenario::MAX_BITRATE_KBPS * run.run.publishers.len().max(1) as u32;
     run.phases().iter().any(|(kbps, _)| narrow(*kbps)) || run.run.scenario == "bulk"
 }
 
