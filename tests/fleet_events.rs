@@ -19,11 +19,20 @@ fn sequences(fleet: &Fleet) -> BTreeSet<u64> {
     fleet.said("event").iter().filter_map(|event| event["sequence"].as_u64()).collect()
 }
 
+/// The fleet's part looks at the newest state of the call, so each state has to last for a look on a busy machine too.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// A call that begins and ends: two events, and one or two faults, since there is no server.
 fn call(fleet: &Fleet) -> Result<()> {
     fleet.kiosk.start_call()?;
-    thread::sleep(Duration::from_millis(60));
-    fleet.kiosk.end_call()
+    thread::sleep(LOOK);
+    end(fleet)
+}
+
+fn end(fleet: &Fleet) -> Result<()> {
+    fleet.kiosk.end_call()?;
+    thread::sleep(LOOK);
+    Ok(())
 }
 
 /// The back-off grows with each restart.
@@ -45,7 +54,8 @@ fn no_event_is_lost_while_broker_and_kiosk_stop_and_start() {
             } else {
                 fleet.broker.kill()?
             }
-            fleet.kiosk.end_call()?;
+            thread::sleep(LOOK);
+            end(&fleet)?;
             (0..5).try_for_each(|_| call(&fleet))?;
             if round == 2 {
                 // The power fails while they wait.
@@ -59,17 +69,22 @@ fn no_event_is_lost_while_broker_and_kiosk_stop_and_start() {
         }
         // A last one, behind which nothing waits.
         call(&fleet)?;
-        let seen = until(BACK, "every event", || {
+        // The kiosk may still be on its way back to the broker, and its last figures be old: the calls' ends are waited for.
+        let seen = until(BACK, "every event of at least 28 of the 30 calls", || {
             let seen = sequences(&fleet);
             let last = seen.last().copied().unwrap_or(0);
             let waiting = fleet.said("metrics").pop().map(|metrics| metrics["outbox_events"].clone());
-            let whole = seen.len() as u64 == last && waiting == Some(0.into());
+            let ends: BTreeSet<u64> = fleet
+                .said("event")
+                .iter()
+                .filter(|event| event["kind"] == "call-ended")
+                .filter_map(|event| event["sequence"].as_u64())
+                .collect();
+            let whole = seen.len() as u64 == last && waiting == Some(0.into()) && ends.len() >= 28;
             Ok(whole.then_some(seen.len()))
         });
         let seen = seen.map_err(|error| fleet.kiosk.process().explain(error))?;
-        let ends = fleet.said("event").iter().filter(|event| event["kind"] == "call-ended").count();
         println!("measured: {seen} events, none missing");
-        assert!(ends >= 28, "{ends} calls ended");
         Ok(())
     });
 }
