@@ -19,7 +19,13 @@ mod trial;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod layer_tests;
+#[cfg(test)]
 mod random_tests;
+#[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
+mod storage_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

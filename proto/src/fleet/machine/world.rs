@@ -57,6 +57,11 @@ pub fn payload(layer: &LayerName, revision: u64, config: serde_json::Value) -> D
     }
 }
 
+/// A bit rate, and with it something that takes effect with the next call.
+pub fn size_too(kbps: u32) -> serde_json::Value {
+    json!({"video": {"bitrate_kbps": kbps}, "camera": {"width": 640}})
+}
+
 pub fn signed(payload: &DesiredPayload, seeds: &[u8]) -> Vec<u8> {
     let keys: Vec<SigningKey> = seeds.iter().map(|seed| key(*seed)).collect();
     let bytes = serde_json::to_vec(payload).unwrap();
