@@ -111,3 +111,31 @@ fn a_cable_that_is_pulled_is_noticed_at_both_ends_and_what_happened_meanwhile_is
         Ok(())
     });
 }
+
+#[test]
+fn what_the_broker_refuses_is_kept_and_sent_again_over_the_same_connection() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        fleet.broker.set_writable("event", false)?;
+        let waiting = |fleet: &Fleet| fleet.said("metrics").pop().and_then(|metrics| metrics["outbox_events"].as_u64());
+        // Each command makes an event; the broker reads its list when it has time.
+        until(fleet::SOON, "an event that is refused", || {
+            fleet.run(&fleet::command(kiosk_proto::fleet::Command::Ping {}))?;
+            thread::sleep(LOOK);
+            Ok(waiting(&fleet).filter(|waiting| *waiting > 0))
+        })?;
+        fleet.kiosk.process().wait_log("the broker does not take a message", fleet::SOON)?;
+        let known = sequences(&fleet).len();
+        fleet.broker.set_writable("event", true)?;
+        until(
+            BACK,
+            "all events",
+            || Ok((waiting(&fleet) == Some(0) && sequences(&fleet).len() > known).then_some(())),
+        )?;
+        let seen = sequences(&fleet);
+        assert_eq!(seen.last().copied(), Some(seen.len() as u64), "events are missing: {seen:?}");
+        assert_eq!(fleet.kiosk.process().log_text().matches("connected to the broker").count(), 1);
+        Ok(())
+    });
+}
