@@ -121,11 +121,10 @@ fn ended(running: std::process::Child) -> (i32, Value) {
 
 #[test]
 fn of_two_who_send_in_the_same_moment_one_wins_and_the_other_one_is_told() {
-    let trial = Trial::start(3, |_| Kind { trial: Duration::from_secs(1), ..Kind::default() });
+    let trial = Trial::start(3, |_| Kind { trial: Duration::from_secs(3), ..Kind::default() });
     let dir = tempfile::tempdir().unwrap();
     let all = ["k-0", "k-1", "k-2"];
-    let rounds: [(&str, &[&str]); 4] =
-        [("--group=seoul", &all), ("--group=seoul", &all), ("--device=k-1", &["k-1"]), ("--device=k-1", &["k-1"])];
+    let rounds: [(&str, &[&str]); 3] = [("--group=seoul", &all), ("--group=seoul", &all), ("--device=k-1", &["k-1"])];
     for (round, (target, kiosks)) in rounds.into_iter().enumerate() {
         let wanted = [800 + round, 700 + round];
         // Planned on the same ground, and signed with the same revision.

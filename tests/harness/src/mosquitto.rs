@@ -168,6 +168,11 @@ impl Mosquitto {
         format!("mqtts://{}:{}", self.address, self.port)
     }
 
+    /// The same for an admin's profile.
+    pub fn admin_url(&self) -> String {
+        format!("mqtts://{}:{}", self.address, admin_port(self.port))
+    }
+
     /// The authority of all its certificates.
     pub fn ca(&self) -> PathBuf {
         self.authority.ca()
