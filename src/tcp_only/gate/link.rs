@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiosk_proto::gate::{Class, DEFAULT_LIMIT, GateQueue, GateState};
+use kiosk_proto::via::Via;
 use tokio::sync::Notify;
 
 use super::registry::Entry;
@@ -27,7 +28,7 @@ pub(super) struct Server {
 pub struct Link {
     local: SocketAddr,
     remote: SocketAddr,
-    via: Option<String>,
+    via: Option<Via>,
     server: Mutex<Option<Arc<Server>>>,
     queue: Mutex<GateQueue>,
     limit: AtomicU64,
@@ -62,8 +63,8 @@ impl Link {
     }
 
     /// What stands between, if anything does.
-    pub fn via(&self) -> Option<&str> {
-        self.via.as_deref()
+    pub fn via(&self) -> Option<&Via> {
+        self.via.as_ref()
     }
 
     /// Queues and connection now. None once it has ended; to be asked as often as wanted, it costs two system calls.
