@@ -37,9 +37,11 @@ fn a_site_that_is_right_passes_and_leaves_nothing_behind() {
             "proof.capture",
             "proof.pairs",
         ];
-        for (more, wanted) in
-            [([].as_slice(), [wanted.as_slice(), &of_the_call].concat()), (&["--no-call"], wanted.to_vec())]
-        {
+        let page = world.dir().join("report.html").display().to_string();
+        for (more, wanted) in [
+            (["--report", &page, "--lang", "ko"].as_slice(), [wanted.as_slice(), &of_the_call].concat()),
+            (&["--no-call"], wanted.to_vec()),
+        ] {
             let (_, findings) = doctor(world, &config, more)?;
             println!("{findings:#?}");
             let bad: Vec<_> = findings.iter().filter(|(_, outcome, _)| outcome == "fail").collect();
@@ -51,6 +53,15 @@ fn a_site_that_is_right_passes_and_leaves_nothing_behind() {
                 );
             }
         }
+        // One file with the evidence, which needs no other.
+        let page = fs::read_to_string(page).map_err(Error::io("the report"))?;
+        for words in ["<html lang=ko>", "Branch Kiosk · kiosk-1", "정상", "tcptype passive: 10.77.1.2:400", "지점"]
+        {
+            assert!(page.contains(words), "{words}: {page}");
+        }
+        for outside in ["http://", "https://", "src=", "<link", "<script", "url(", "@import"] {
+            assert!(!page.contains(outside), "{outside}: {page}");
+        }
         Ok(())
     });
 }
@@ -61,6 +72,7 @@ fn each_fault_of_a_site_is_named() {
         let mut janus = scene::janus(world)?;
         let config = scene::kiosk_config(&janus)?;
 
+        names(world, &config.clone().with("janus", "url", "wss://nobody.bank.test:8989/"), "network.name", "nobody")?;
         names(world, &config.clone().with("janus", "room", 4711), "janus.room", "not among")?;
         names(world, &config.clone().without("janus", "ca_file"), "janus.websocket", "server-certificate")?;
         names(world, &config.clone().without("janus", "token_file"), "janus.token", "403")?;
@@ -90,6 +102,15 @@ fn each_fault_of_a_site_is_named() {
         let off: Vec<String> = failed(world, &config)?.into_iter().map(|(id, _)| id).collect();
         assert_eq!(off, ["janus.ice-tcp"]);
         janus.edit("janus.jcfg", "ice_tcp = false", "ice_tcp = true")?;
+        for (right, wrong, id) in [
+            ("videocodec = \"h264\"", "videocodec = \"vp8\"", "janus.room-codec"),
+            ("publishers = 2", "publishers = 3", "janus.room-publishers"),
+        ] {
+            janus.edit("janus.plugin.videoroom.jcfg", right, wrong)?;
+            restart(&mut janus)?;
+            names(world, &config, id, wrong.rsplit(' ').next().unwrap_or_default().trim_matches('"'))?;
+            janus.edit("janus.plugin.videoroom.jcfg", wrong, right)?;
+        }
         restart(&mut janus)?;
 
         world.nft(
@@ -113,7 +134,10 @@ fn each_fault_of_a_site_is_named() {
         janus.kill()?;
         names(world, &config, "network.signalling", "refused")?;
         world.cut(Host::Server)?;
-        names(world, &config, "network.signalling", "")
+        names(world, &config, "network.signalling", "")?;
+        // The kiosk itself knows no way there.
+        world.run(Host::Kiosk, "ip", &["route", "delete", "default"])?;
+        names(world, &config, "network.signalling", "unreachable")
     });
 }
 

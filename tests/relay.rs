@@ -6,6 +6,7 @@ use kiosk_harness::{
     capture::Capture,
     janus::{Janus, JanusOptions},
     kiosk::{Kiosk, KioskConfig},
+    middlebox,
     procfs::{SocketWatch, datagram_sockets},
     proxy::{HttpProxy, PORT},
     relay::{PLAIN_PORT, Relay, TLS_PORT},
@@ -23,6 +24,8 @@ use std::{
 
 /// Where the relay is.
 const RELAY: Host = Host::Agent2;
+/// What is quiet for so long is reset by a box on the way. A minute is usual.
+const QUIET_S: u64 = 26;
 /// The magic cookie of STUN (RFC 8489), in TURN's messages behind 4 bytes and in those of ICE-TCP behind 6 (RFC 4571).
 const PLAIN_STUN: &str =
     "tcp[((tcp[12] & 0xf0) >> 2) + 4:4] = 0x2112a442 or tcp[((tcp[12] & 0xf0) >> 2) + 6:4] = 0x2112a442";
@@ -67,6 +70,7 @@ fn a_two_way_call_through_port_443_alone() {
         let janus = branch(world)?;
         let mut relay = relay(world, Host::Server)?;
         let capture = Capture::start(world, Host::Kiosk)?;
+        middlebox::resets_what_was_quiet(world, Host::Kiosk, QUIET_S)?;
         let mut kiosk = scene::kiosk(world, &config(&janus, &relay, "relay")?)?;
         let watch = SocketWatch::start(kiosk.process().pid(), Duration::from_millis(20));
         kiosk.start_call()?;
@@ -81,12 +85,13 @@ fn a_two_way_call_through_port_443_alone() {
             assert_eq!(pair.remote.address, Host::Server.address().to_string());
         }
         assert_eq!(datagram_sockets(relay.process().pid())?, 0, "UDP sockets of the relay");
-        // The allocations are asked for again every 20 s, which the connections survive.
+        // The allocations are asked for again every 20 s, which the connections survive, and the box sees that they live.
         let before = kiosk.figures()?;
-        thread::sleep(Duration::from_secs(22));
+        thread::sleep(Duration::from_secs(QUIET_S + 4));
         scene::flows(&mut kiosk, &mut agent, SETUP)?;
         let after = kiosk.figures()?;
         assert_eq!((after.publish.pair, after.receive.pair), (before.publish.pair, before.receive.pair));
+        assert_eq!(world.counter(Host::Router, "cut")?.packets, 0, "packets of connections that were quiet");
 
         agent.end()?;
         kiosk.end_call()?;

@@ -34,7 +34,9 @@ pub async fn attempt(address: SocketAddr) -> Reach {
             }
         }
         Ok(Err(error)) => match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Reach::Refused(begin.elapsed()),
+            io::ErrorKind::ConnectionRefused => Reach::Refused(begin.elapsed()),
+            // The reset came behind the answer, before anybody looked.
+            io::ErrorKind::ConnectionReset => Reach::BrokenOff(begin.elapsed()),
             io::ErrorKind::TimedOut => Reach::Dropped(begin.elapsed()),
             _ => Reach::NoRoute(error.to_string()),
         },

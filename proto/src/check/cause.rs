@@ -9,7 +9,15 @@ const FOLLOWS: [(&str, &[&str]); 4] = [
     ("ice.candidates", &["janus.ice-tcp"]),
     (
         "ice.dial",
-        &["network.media-ports", "relay.name", "relay.port", "tls.relay", "relay.credentials", "relay.allocation"],
+        &[
+            "ice.nat",
+            "network.media-ports",
+            "relay.name",
+            "relay.port",
+            "tls.relay",
+            "relay.credentials",
+            "relay.allocation",
+        ],
     ),
 ];
 

@@ -14,4 +14,4 @@ pub use binding::{binding, mapped};
 pub use credentials::rest;
 pub use message::{HEADER_BYTES, MAX_MESSAGE_BYTES, Malformed, Message, length};
 pub use needed::{Choice, Needed, Way};
-pub use session::{Answer, Ask, Refusal, Session};
+pub use session::{Answer, Ask, Family, Refusal, Session};

@@ -16,6 +16,7 @@ pub mod janus;
 pub mod kiosk;
 pub mod link;
 pub mod local;
+pub mod middlebox;
 pub mod mosquitto;
 pub mod place;
 pub mod process;
