@@ -174,6 +174,38 @@ fn that_the_relay_was_needed_is_known_after_a_restart_and_an_opened_firewall_is_
 }
 
 #[test]
+fn where_a_box_breaks_what_it_does_not_know_the_relay_is_next() {
+    scenario(|world| {
+        // It takes connections, and resets them when it sees that they are neither TLS nor HTTP.
+        world.nft(
+            Host::Router,
+            &format!(
+                "table inet box {{
+                    counter broken {{ }}
+                    chain forward {{
+                        type filter hook forward priority filter
+                        iifname {} tcp dport 40000-40099 tcp flags & psh == psh counter name broken \
+                            reject with tcp reset
+                    }}
+                }}",
+                Host::Kiosk.name()
+            ),
+        )?;
+        let (janus, relay) = (scene::janus(world)?, relay(world, Host::Server)?);
+        let mut kiosk = scene::kiosk(world, &config(&janus, &relay, "auto")?)?;
+        assert_eq!(sends_by(&mut kiosk)?, Some(Via::Relay(relay.url())));
+        let broken = world.counter(Host::Router, "broken")?.packets;
+        assert!(broken > 0, "the server itself was not tried");
+        kiosk.end_call()?;
+        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        assert_eq!(sends_by(&mut kiosk)?, Some(Via::Relay(relay.url())));
+        assert_eq!(world.counter(Host::Router, "broken")?.packets, broken, "it was tried again");
+        kiosk.end_call()?;
+        kiosk.wait_state("idle", Duration::from_secs(5))
+    });
+}
+
+#[test]
 fn a_relay_that_refuses_says_what_to_do() {
     scenario(|world| {
         let janus = branch(world)?;

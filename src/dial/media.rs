@@ -120,6 +120,15 @@ pub async fn media<K: Send + 'static>(
     outcome
 }
 
+/// To be told when a connection to the server itself ended at the other end before a byte came from there: boxes that look
+/// into connections do that. With `auto`, the next one goes by way of the relay.
+pub fn broken_off(server: SocketAddr, route: &Route, learnt: &Learnt) {
+    if let Some(relay) = route.relay().filter(|relay| relay.policy == RelayPolicy::Auto) {
+        info!(%server, "the relay is next, because the connection to the server was broken off");
+        learnt.keep(route.known_by(server, relay));
+    }
+}
+
 async fn in_turn<K>(
     direct: impl Future<Output = Result<Media<K>, DialError>>,
     relayed: impl Future<Output = Result<Media<K>, DialError>>,
