@@ -54,7 +54,7 @@ pub fn run(path: &Path) -> anyhow::Result<End> {
 
 async fn serve(path: &Path, site: Site, verbosity: Verbosity) -> anyhow::Result<End> {
     let (events, inbox) = Events::channel();
-    let (gates, pulse) = (Gates::default(), Pulse::new());
+    let (gates, pulse) = (Gates::of_this_kiosk(), Pulse::new());
     let audit = Audit::new(gates.clone());
     info!(version = env!("CARGO_PKG_VERSION"), gstreamer = %gstreamer::version_string(), "kioskd starts");
     sysctl::check();

@@ -2,6 +2,7 @@
 //!
 //! The C library's resolver is never used: it asks by UDP, and even for `/etc/hosts` it opens UDP sockets to sort addresses.
 
+mod learnt;
 mod media;
 mod prompt;
 mod proxy;
@@ -38,7 +39,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use tracing::debug;
 
-pub use media::{Learnt, Media, Route, media};
+pub use learnt::Learnt;
+pub use media::{Media, Route, broken_off, media};
 pub use proxy::PROXY;
 pub use relay::{Keeper, RELAY};
 pub use wire::Wire;

@@ -5,7 +5,7 @@ use kiosk_harness::{
     doctor::{doctor, failed, names},
     fleet::{self, Fleet, command},
     janus::{Janus, JanusOptions, ROOM, WSS_PORT},
-    proxy::{HttpProxy, PASSWORD, PORT, USER},
+    proxy::{HttpProxy, PORT},
     scene,
     wait::until,
     world::{Host, scenario},
@@ -37,9 +37,11 @@ fn a_site_that_is_right_passes_and_leaves_nothing_behind() {
             "proof.capture",
             "proof.pairs",
         ];
-        for (more, wanted) in
-            [([].as_slice(), [wanted.as_slice(), &of_the_call].concat()), (&["--no-call"], wanted.to_vec())]
-        {
+        let page = world.dir().join("report.html").display().to_string();
+        for (more, wanted) in [
+            (["--report", &page, "--lang", "ko"].as_slice(), [wanted.as_slice(), &of_the_call].concat()),
+            (&["--no-call"], wanted.to_vec()),
+        ] {
             let (_, findings) = doctor(world, &config, more)?;
             println!("{findings:#?}");
             let bad: Vec<_> = findings.iter().filter(|(_, outcome, _)| outcome == "fail").collect();
@@ -51,6 +53,15 @@ fn a_site_that_is_right_passes_and_leaves_nothing_behind() {
                 );
             }
         }
+        // One file with the evidence, which needs no other.
+        let page = fs::read_to_string(page).map_err(Error::io("the report"))?;
+        for words in ["<html lang=ko>", "Branch Kiosk · kiosk-1", "정상", "tcptype passive: 10.77.1.2:400", "지점"]
+        {
+            assert!(page.contains(words), "{words}: {page}");
+        }
+        for outside in ["http://", "https://", "src=", "<link", "<script", "url(", "@import"] {
+            assert!(!page.contains(outside), "{outside}: {page}");
+        }
         Ok(())
     });
 }
@@ -61,6 +72,7 @@ fn each_fault_of_a_site_is_named() {
         let mut janus = scene::janus(world)?;
         let config = scene::kiosk_config(&janus)?;
 
+        names(world, &config.clone().with("janus", "url", "wss://nobody.bank.test:8989/"), "network.name", "nobody")?;
         names(world, &config.clone().with("janus", "room", 4711), "janus.room", "not among")?;
         names(world, &config.clone().without("janus", "ca_file"), "janus.websocket", "server-certificate")?;
         names(world, &config.clone().without("janus", "token_file"), "janus.token", "403")?;
@@ -73,7 +85,7 @@ fn each_fault_of_a_site_is_named() {
         world.run(Host::Kiosk, "openssl", &[make.as_slice(), &["-out", &other]].concat())?;
         let opened: Vec<String> =
             failed(world, &config.clone().with("janus", "ca_file", other))?.into_iter().map(|(id, _)| id).collect();
-        assert_eq!(opened, ["tls.server", "janus.websocket"]);
+        assert_eq!(opened, ["tls.server"]);
         let alsa = config.clone().with("audio", "source", "alsa").with("audio", "sink", "alsa");
         let deaf = alsa.with("audio", "source_device", "nobody").with("audio", "sink_device", "nobody");
         let deaf: Vec<String> = failed(world, &deaf)?.into_iter().map(|(id, _)| id).collect();
@@ -88,8 +100,17 @@ fn each_fault_of_a_site_is_named() {
         janus.edit("janus.jcfg", "ice_tcp = true", "ice_tcp = false")?;
         restart(&mut janus)?;
         let off: Vec<String> = failed(world, &config)?.into_iter().map(|(id, _)| id).collect();
-        assert_eq!(off, ["janus.ice-tcp", "ice.candidates"]);
+        assert_eq!(off, ["janus.ice-tcp"]);
         janus.edit("janus.jcfg", "ice_tcp = false", "ice_tcp = true")?;
+        for (right, wrong, id) in [
+            ("videocodec = \"h264\"", "videocodec = \"vp8\"", "janus.room-codec"),
+            ("publishers = 2", "publishers = 3", "janus.room-publishers"),
+        ] {
+            janus.edit("janus.plugin.videoroom.jcfg", right, wrong)?;
+            restart(&mut janus)?;
+            names(world, &config, id, wrong.rsplit(' ').next().unwrap_or_default().trim_matches('"'))?;
+            janus.edit("janus.plugin.videoroom.jcfg", wrong, right)?;
+        }
         restart(&mut janus)?;
 
         world.nft(
@@ -97,13 +118,26 @@ fn each_fault_of_a_site_is_named() {
             "table inet branch {\n chain f {\n type filter hook forward priority 0\n tcp dport 40000-40099 drop\n }\n}\n",
         )?;
         let closed: Vec<String> = failed(world, &config)?.into_iter().map(|(id, _)| id).collect();
-        assert_eq!(closed, ["network.media-ports", "ice.dial"]);
+        assert_eq!(closed, ["network.media-ports"]);
+        // A box that takes connections to see what is in them, and resets them then.
+        let inspects = "tcp dport 40000-40099 ct state established reject with tcp reset";
+        world.nft(
+            Host::Router,
+            &format!(
+                "table inet branch\ndelete table inet branch\n\
+                 table inet branch {{\n chain f {{\n type filter hook forward priority 0\n {inspects}\n }}\n}}\n"
+            ),
+        )?;
+        names(world, &config, "ice.dial", "connected, and broken off")?;
         world.run(Host::Router, "nft", &["delete", "table", "inet", "branch"])?;
 
         janus.kill()?;
         names(world, &config, "network.signalling", "refused")?;
         world.cut(Host::Server)?;
-        names(world, &config, "network.signalling", "")
+        names(world, &config, "network.signalling", "")?;
+        // The kiosk itself knows no way there.
+        world.run(Host::Kiosk, "ip", &["route", "delete", "default"])?;
+        names(world, &config, "network.signalling", "unreachable")
     });
 }
 
@@ -119,14 +153,8 @@ fn behind_a_proxy_all_is_asked_by_it_and_its_refusal_is_named() {
         let place = world.at(Host::Agent2)?;
         let ports = [WSS_PORT].into_iter().chain(40000..=40099);
         let proxy = HttpProxy::start(&place, Host::Agent2.address(), ports, &known)?;
-        let file = world.dir().join("proxy-password");
-        let password = |password: &str| fs::write(&file, format!("{password}\n")).map_err(Error::io("a password"));
-        password(PASSWORD)?;
-        let config = scene::kiosk_config(&janus)?
-            .with("janus", "url", format!("wss://{NAME}:{WSS_PORT}/"))
-            .with("proxy", "address", proxy.address())
-            .with("proxy", "username", USER)
-            .with("proxy", "password_file", file.display().to_string());
+        let config =
+            proxy.used_by(scene::kiosk_config(&janus)?).with("janus", "url", format!("wss://{NAME}:{WSS_PORT}/"));
         let (_, findings) = doctor(world, &config, &[])?;
         let bad: Vec<_> = findings.iter().filter(|(_, outcome, _)| outcome == "fail").collect();
         assert!(bad.is_empty(), "{bad:?}");
@@ -137,15 +165,14 @@ fn behind_a_proxy_all_is_asked_by_it_and_its_refusal_is_named() {
         for id in ["proxy.reach", "proxy.credentials", "network.media-ports", "ice.dial"] {
             assert!(findings.iter().any(|(found, outcome, _)| found == id && outcome == "pass"), "{id}: {findings:#?}");
         }
-        password("Tr0ub4dor-and-3")?;
+        proxy.write_password("Tr0ub4dor-and-3")?;
         names(world, &config, "proxy.credentials", "(401)")?;
-        password(PASSWORD)?;
         // Media ports that it does not let through.
         drop(proxy);
         let proxy = HttpProxy::start(&place, Host::Agent2.address(), [WSS_PORT], &known)?;
         let closed = failed(world, &config)?;
         let ids: Vec<&str> = closed.iter().map(|(id, _)| id.as_str()).collect();
-        assert_eq!(ids, ["network.media-ports", "ice.dial"]);
+        assert_eq!(ids, ["network.media-ports"]);
         assert!(closed.iter().all(|(_, seen)| seen.contains("403")), "{closed:?}");
         names(world, &config.clone().with("janus", "url", format!("wss://{NAME}:8990/")), "network.proxy", "403")?;
         drop(proxy);

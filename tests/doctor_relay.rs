@@ -6,7 +6,7 @@ use kiosk_harness::{
     doctor::{Found, doctor, failed, names},
     janus::{Janus, JanusOptions},
     kiosk::KioskConfig,
-    proxy::{HttpProxy, PASSWORD, PORT, USER},
+    proxy::{HttpProxy, PORT},
     relay::{Relay, TLS_PORT},
     scene,
     world::{Host, World, scenario},
@@ -37,12 +37,7 @@ fn relay(world: &World, peer: Host) -> Result<Relay> {
 }
 
 fn config(janus: &Janus, relay: &Relay, policy: &str) -> Result<KioskConfig> {
-    Ok(scene::kiosk_config(janus)?
-        .with("relay", "url", relay.url())
-        .with("relay", "ca_file", relay.ca())
-        .with("relay", "secret_file", relay.secret_file())
-        .with("relay", "after_s", 1)
-        .with("relay", "policy", policy))
+    Ok(relay.used_by(scene::kiosk_config(janus)?, policy).with("relay", "after_s", 1))
 }
 
 /// How a check ended, and what it saw.
@@ -121,7 +116,7 @@ fn each_fault_of_the_way_by_the_relay_is_named() {
         let wrong = world.dir().join("wrong-secret");
         fs::write(&wrong, "0123456789abcdef0123456789abcdef").map_err(Error::io("a secret"))?;
         let refused = good.clone().with("relay", "secret_file", wrong.display().to_string());
-        assert_eq!(ids(&refused, "(401)")?, ["relay.credentials", "ice.dial"]);
+        assert_eq!(ids(&refused, "(401)")?, ["relay.credentials"]);
         // The way that media takes is open.
         let spare = refused.with("relay", "policy", "auto");
         let (code, findings) = doctor(world, &spare, &["--no-call"])?;
@@ -132,10 +127,10 @@ fn each_fault_of_the_way_by_the_relay_is_named() {
         let make = ["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=Another authority", "-keyout", &key];
         world.run(Host::Kiosk, "openssl", &[make.as_slice(), &["-out", &ca]].concat())?;
         let other = good.clone().with("relay", "ca_file", ca);
-        assert_eq!(ids(&other, "")?, ["tls.relay", "relay.allocation", "ice.dial"]);
+        assert_eq!(ids(&other, "")?, ["tls.relay"]);
         assert_eq!(
             ids(&good.clone().with("relay", "url", format!("turns:{}:4443", RELAY.address())), "refused")?,
-            ["relay.port", "ice.dial"]
+            ["relay.port"]
         );
         // Something that is no relay.
         let server = format!("turns:{}:{TLS_PORT}", Host::Server.address());
@@ -144,9 +139,9 @@ fn each_fault_of_the_way_by_the_relay_is_named() {
             "ca_file",
             janus.identity().ca.display().to_string(),
         );
-        assert_eq!(ids(&none, "")?, ["relay.allocation", "ice.dial"]);
+        assert_eq!(ids(&none, "")?, ["relay.allocation"]);
         relay.process().kill()?;
-        assert_eq!(ids(&good, "refused")?, ["relay.port", "ice.dial"]);
+        assert_eq!(ids(&good, "refused")?, ["relay.port"]);
         Ok(())
     });
 }
@@ -157,12 +152,7 @@ fn a_relay_behind_a_proxy_that_opens_443_alone() {
         lets_out(world, &[PROXY], PORT)?;
         let (janus, relay) = (janus(world)?, relay(world, Host::Server)?);
         let mut proxy = HttpProxy::start(&world.at(PROXY)?, PROXY.address(), [TLS_PORT], &[])?;
-        let password = world.dir().join("proxy-password");
-        fs::write(&password, PASSWORD).map_err(Error::io("a password"))?;
-        let config = config(&janus, &relay, "auto")?
-            .with("proxy", "address", proxy.address())
-            .with("proxy", "username", USER)
-            .with("proxy", "password_file", password.display().to_string());
+        let config = proxy.used_by(config(&janus, &relay, "auto")?);
         let (_, findings) = doctor(world, &config, &[])?;
         pass(
             &findings,

@@ -3,12 +3,11 @@
 use flate2::read::GzDecoder;
 use kiosk_harness::{
     Error, Result,
-    fleet::{self, Fleet, command, now},
+    fleet::{self, Fleet, UPLOAD_PORT, command, now},
     janus::ROOM,
-    process::Process,
     scene,
     wait::until,
-    world::{Host, World, scenario},
+    world::{Host, scenario},
 };
 use kiosk_proto::fleet::{Command, LogLevel, Upload, WhenBusy};
 use serde_json::{Value, json};
@@ -189,42 +188,20 @@ fn an_answer_that_the_broker_does_not_take_comes_without_its_result_and_says_so(
     });
 }
 
-/// A server that takes one request, writes it to `upload` in the world's folder, and answers with a status.
-fn server(world: &World, fleet: &Fleet, status: &str) -> Result<Process> {
-    let identity = fleet.broker.authority().server(&[&Host::Server.address().to_string()])?;
-    let dir = world.dir().display();
-    // What it prints on standard input is the answer; it has to wait for the request.
-    let script = format!(
-        "(while ! grep -q Content-Length {dir}/upload; do sleep 0.1; done; sleep 1; \
-         printf 'HTTP/1.1 {status}\\r\\nContent-Length: 0\\r\\n\\r\\n'; sleep 2) | openssl s_server -quiet -naccept 1 \
-         -port 8443 -cert {} -key {} > {dir}/upload",
-        identity.certificate.display(),
-        identity.key.display()
-    );
-    let mut command = world.at(Host::Server)?.command("sh");
-    fs::write(world.dir().join("upload"), "").map_err(Error::io("upload"))?;
-    let mut process = world.at(Host::Server)?.spawn("https", command.args(["-c", &script]))?;
-    process.until(fleet::SOON, "the server to listen", || {
-        let listening = world.run(Host::Server, "ss", &["-Hltn", "sport = :8443"])?;
-        Ok((!listening.trim().is_empty()).then_some(()))
-    })?;
-    Ok(process)
-}
-
 #[test]
 fn diagnostics_go_to_an_address_too_and_a_refusal_is_told() {
     scenario(|world| {
         let janus = scene::janus(world)?;
         let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
-        let url = format!("https://{}:8443/bk/kiosk-1.gz?right=to-write", Host::Server.address());
+        let url = format!("https://{}:{UPLOAD_PORT}/bk/kiosk-1.gz?right=to-write", Host::Server.address());
         let ask = || {
             let upload = Upload::Https { url: url.clone() };
             command(Command::CollectDiagnostics { journal_minutes: 1, upload })
         };
-        let _server = server(world, &fleet, "201 Created")?;
+        let _server = fleet.upload_server(world, "201 Created")?;
         let answer = fleet.run(&ask())?;
         assert_eq!(answer["outcome"], "done", "{answer}");
-        let received = fs::read(world.dir().join("upload")).map_err(Error::io("upload"))?;
+        let received = fleet::uploaded(world)?;
         let text = String::from_utf8_lossy(&received).into_owned();
         assert!(text.starts_with("PUT /bk/kiosk-1.gz?right=to-write HTTP/1.1\r\nHost: 10.77.1.2:8443\r\n"), "{text}");
         let start = received.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
@@ -233,7 +210,7 @@ fn diagnostics_go_to_an_address_too_and_a_refusal_is_told() {
         assert!(json.contains("\"config\"") && answer["result"]["bytes"] == received.len() - start);
 
         drop(_server);
-        let _server = server(world, &fleet, "403 Forbidden")?;
+        let _server = fleet.upload_server(world, "403 Forbidden")?;
         let answer = fleet.run(&ask())?;
         assert_eq!(answer["outcome"], "failed");
         let message = answer["message"].as_str().unwrap_or_default();

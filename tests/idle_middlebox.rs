@@ -5,6 +5,7 @@ use kiosk_harness::{
     Error,
     fleet::{self, Fleet},
     janus::WSS_PORT,
+    middlebox,
     scene::{self, SETUP},
     wait::until,
     world::{Host, scenario},
@@ -17,31 +18,7 @@ const QUIET_S: u64 = 7;
 #[test]
 fn nothing_of_the_kiosks_is_quiet_long_enough_to_be_reset() {
     scenario(|world| {
-        // Not connection tracking, whose time-outs a user namespace may not set.
-        world.nft(
-            Host::Router,
-            &format!(
-                "table ip box {{
-                    counter cut {{ }}
-                    set alive {{
-                        type ipv4_addr . inet_service . ipv4_addr . inet_service
-                        flags dynamic,timeout; timeout {QUIET_S}s; size 4096;
-                    }}
-                    chain forward {{
-                        type filter hook forward priority filter;
-                        iifname {kiosk} tcp flags & (syn | ack) == syn \
-                            add @alive {{ ip saddr . tcp sport . ip daddr . tcp dport }}
-                        iifname {kiosk} ip saddr . tcp sport . ip daddr . tcp dport @alive \
-                            update @alive {{ ip saddr . tcp sport . ip daddr . tcp dport }} accept
-                        oifname {kiosk} ip daddr . tcp dport . ip saddr . tcp sport @alive \
-                            update @alive {{ ip daddr . tcp dport . ip saddr . tcp sport }} accept
-                        iifname {kiosk} tcp flags & rst == 0 counter name cut reject with tcp reset
-                        oifname {kiosk} tcp flags & rst == 0 counter name cut reject with tcp reset
-                    }}
-                }}",
-                kiosk = Host::Kiosk.name()
-            ),
-        )?;
+        middlebox::resets_what_was_quiet(world, Host::Kiosk, QUIET_S)?;
         let janus = scene::janus(world)?;
         let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
         let kiosk = &mut fleet.kiosk;

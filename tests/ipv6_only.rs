@@ -2,13 +2,18 @@
 
 use kiosk_harness::{
     capture::Capture,
+    doctor::doctor,
     janus::{Janus, JanusOptions},
+    relay::{Relay, TLS_PORT},
     scene::{self, SETUP},
     world::{Host, World, scenario},
 };
+use kiosk_proto::via::Via;
 use std::{net::Ipv6Addr, time::Duration};
 
-const HOSTS: [Host; 3] = [Host::Server, Host::Kiosk, Host::Agent];
+/// Where a relay is, in one of the scenarios.
+const RELAY: Host = Host::Agent2;
+const HOSTS: [Host; 4] = [Host::Server, Host::Kiosk, Host::Agent, RELAY];
 
 fn network(host: Host) -> u16 {
     u16::from(host.address().octets()[2])
@@ -61,6 +66,47 @@ fn a_two_way_call_without_ipv4_behind_the_firewall() {
         assert_eq!(packets.udp()?, Vec::<String>::new());
         assert_eq!(packets.matching("ip")?, Vec::<String>::new(), "packets of IPv4");
         assert!(packets.matching("ip6 and tcp portrange 40000-40099")?.len() > 100);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_self_check_and_a_call_by_way_of_a_relay_without_ipv4() {
+    scenario(|world| {
+        only_ipv6(world)?;
+        let reached = format!("{{ {}, {} }}", address(Host::Server), address(RELAY));
+        let open =
+            [("server_addresses_6", reached.as_str()), ("signalling_ports", "{ 443 }"), ("media_ports", "{ 443 }")];
+        world.firewall(Host::Kiosk, "kiosk.nft", &open)?;
+        let server = JanusOptions::new(address(Host::Server));
+        let options = JanusOptions { media: "ipv6 = true".into(), wss_port: TLS_PORT, ..server };
+        let janus = Janus::start(&world.at(Host::Server)?, options)?;
+        let relay = Relay::start(&world.at(RELAY)?, address(RELAY), &[address(Host::Server).into()])?;
+        let config = relay.used_by(scene::kiosk_config(&janus)?, "relay");
+        let via = Via::Relay(relay.url());
+
+        let (_, findings) = doctor(world, &config, &[])?;
+        let bad: Vec<_> = findings.iter().filter(|(_, outcome, _)| outcome == "fail").collect();
+        assert!(bad.is_empty(), "{bad:?}");
+        for id in ["relay.allocation", "ice.candidates", "ice.dial", "call.picture", "proof.sockets", "proof.capture"] {
+            let passed = findings.iter().any(|(found, outcome, _)| found == id && outcome == "pass");
+            assert!(passed, "{id}: {findings:#?}");
+        }
+        let way = findings.iter().find(|(id, ..)| id == "call.way").map(|(_, _, seen)| seen.as_str());
+        assert_eq!(way, Some(format!("by way of {via}").as_str()));
+
+        let mut kiosk = scene::kiosk(world, &config)?;
+        kiosk.start_call()?;
+        let figures = kiosk.wait_figures(SETUP, "media that is sent", |figures| {
+            figures.publish.pair.is_some() && figures.publish.video.bits_per_second > 0
+        })?;
+        let pair = figures.publish.pair.unwrap_or_default();
+        assert_eq!((pair.via, pair.remote.address), (Some(via), address(Host::Server).to_string()));
+        kiosk.end_call()?;
+        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        for counter in ["udp_in", "udp_out", "tcp_in"] {
+            assert_eq!(world.counter(Host::Kiosk, counter)?.packets, 0, "{counter} of the kiosk's firewall");
+        }
         Ok(())
     });
 }

@@ -6,13 +6,15 @@ use kiosk_harness::{
     capture::Capture,
     janus::{Janus, JanusOptions},
     kiosk::{Kiosk, KioskConfig},
+    middlebox,
     procfs::{SocketWatch, datagram_sockets},
-    proxy::{HttpProxy, PASSWORD, PORT, USER},
+    proxy::{HttpProxy, PORT},
     relay::{PLAIN_PORT, Relay, TLS_PORT},
     scene::{self, SETUP},
+    wait::until,
     world::{Host, World, scenario},
 };
-use kiosk_proto::{secret::Secret, turn};
+use kiosk_proto::{secret::Secret, turn, via::Via};
 use std::{
     fs,
     path::PathBuf,
@@ -22,6 +24,8 @@ use std::{
 
 /// Where the relay is.
 const RELAY: Host = Host::Agent2;
+/// What is quiet for so long is reset by a box on the way. A minute is usual.
+const QUIET_S: u64 = 26;
 /// The magic cookie of STUN (RFC 8489), in TURN's messages behind 4 bytes and in those of ICE-TCP behind 6 (RFC 4571).
 const PLAIN_STUN: &str =
     "tcp[((tcp[12] & 0xf0) >> 2) + 4:4] = 0x2112a442 or tcp[((tcp[12] & 0xf0) >> 2) + 6:4] = 0x2112a442";
@@ -42,11 +46,7 @@ fn relay(world: &World, peer: Host) -> Result<Relay> {
 }
 
 fn config(janus: &Janus, relay: &Relay, policy: &str) -> Result<KioskConfig> {
-    Ok(scene::kiosk_config(janus)?
-        .with("relay", "url", relay.url())
-        .with("relay", "ca_file", relay.ca())
-        .with("relay", "secret_file", relay.secret_file())
-        .with("relay", "policy", policy))
+    Ok(relay.used_by(scene::kiosk_config(janus)?, policy))
 }
 
 fn file(world: &World, name: &str, text: &str) -> Result<PathBuf> {
@@ -55,7 +55,7 @@ fn file(world: &World, name: &str, text: &str) -> Result<PathBuf> {
 }
 
 /// Waits until a call sends, and says by way of what.
-fn sends_by(kiosk: &mut Kiosk) -> Result<Option<String>> {
+fn sends_by(kiosk: &mut Kiosk) -> Result<Option<Via>> {
     kiosk.start_call()?;
     let figures = kiosk.wait_figures(SETUP, "media that is sent", |figures| {
         figures.publish.pair.is_some() && figures.publish.video.bits_per_second > 0
@@ -70,13 +70,14 @@ fn a_two_way_call_through_port_443_alone() {
         let janus = branch(world)?;
         let mut relay = relay(world, Host::Server)?;
         let capture = Capture::start(world, Host::Kiosk)?;
+        middlebox::resets_what_was_quiet(world, Host::Kiosk, QUIET_S)?;
         let mut kiosk = scene::kiosk(world, &config(&janus, &relay, "relay")?)?;
         let watch = SocketWatch::start(kiosk.process().pid(), Duration::from_millis(20));
         kiosk.start_call()?;
         let mut agent = scene::agent(world, &janus)?;
         scene::flows(&mut kiosk, &mut agent, SETUP)?;
 
-        let via = format!("relay {}", relay.url());
+        let via = Via::Relay(relay.url());
         let figures =
             kiosk.wait_figures(SETUP, "both pairs", |f| f.publish.pair.is_some() && f.receive.pair.is_some())?;
         for pair in [figures.publish.pair, figures.receive.pair].into_iter().flatten() {
@@ -84,12 +85,13 @@ fn a_two_way_call_through_port_443_alone() {
             assert_eq!(pair.remote.address, Host::Server.address().to_string());
         }
         assert_eq!(datagram_sockets(relay.process().pid())?, 0, "UDP sockets of the relay");
-        // The allocations are asked for again every 20 s, which the connections survive.
+        // The allocations are asked for again every 20 s, which the connections survive, and the box sees that they live.
         let before = kiosk.figures()?;
-        thread::sleep(Duration::from_secs(22));
+        thread::sleep(Duration::from_secs(QUIET_S + 4));
         scene::flows(&mut kiosk, &mut agent, SETUP)?;
         let after = kiosk.figures()?;
         assert_eq!((after.publish.pair, after.receive.pair), (before.publish.pair, before.receive.pair));
+        assert_eq!(world.counter(Host::Router, "cut")?.packets, 0, "packets of connections that were quiet");
 
         agent.end()?;
         kiosk.end_call()?;
@@ -110,40 +112,96 @@ fn a_two_way_call_through_port_443_alone() {
     });
 }
 
+/// Stops the daemon as systemd does, changes something, and starts it again.
+fn restart(kiosk: &mut Kiosk, between: impl FnOnce() -> Result<()>) -> Result<()> {
+    kiosk.process().terminate(Duration::from_secs(10))?;
+    between()?;
+    kiosk.restart()
+}
+
+/// The way of a call's media, and how many packets the kiosk's firewall stopped meanwhile: those to the server itself.
+fn one_call(world: &World, kiosk: &mut Kiosk) -> Result<(Option<Via>, u64)> {
+    let before = world.counter(Host::Kiosk, "other_out")?.packets;
+    let via = sends_by(kiosk)?;
+    let stopped = world.counter(Host::Kiosk, "other_out")?.packets - before;
+    kiosk.end_call()?;
+    kiosk.wait_state("idle", Duration::from_secs(5))?;
+    Ok((via, stopped))
+}
+
 #[test]
-fn a_server_that_can_not_be_reached_itself_is_reached_by_the_relay_and_that_is_remembered() {
+fn that_the_relay_was_needed_is_known_after_a_restart_and_an_opened_firewall_is_noticed() {
     scenario(|world| {
         let janus = branch(world)?;
         let relay = relay(world, Host::Server)?;
-        let mut kiosk = scene::kiosk(world, &config(&janus, &relay, "auto")?.with("relay", "after_s", 1))?;
-        kiosk.start_call()?;
-        kiosk.wait_state("waiting", SETUP)?;
-        let blocked = world.counter(Host::Kiosk, "other_out")?.packets;
-        assert!(blocked > 0, "the server itself was not tried");
-        kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        let state = world.dir().join("state");
+        fs::create_dir(&state).map_err(Error::io("the state folder"))?;
+        let stored = state.join("relay-needed");
+        let needed = || fs::read_to_string(&stored).map_err(Error::io("relay-needed"));
+        let config = config(&janus, &relay, "auto")?.with("relay", "after_s", 1);
+        let folder = [("STATE_DIRECTORY", state.display().to_string())];
+        let mut kiosk = Kiosk::start_in(&world.at(Host::Kiosk)?, "kioskd", &config, &folder)?;
+        let by_relay = Some(Via::Relay(relay.url()));
+        let (via, stopped) = one_call(world, &mut kiosk)?;
+        assert!(via == by_relay && stopped > 0, "the server itself was not tried: {via:?}, {stopped}");
+        assert_eq!(one_call(world, &mut kiosk)?, (by_relay.clone(), 0), "it was tried again");
+        restart(&mut kiosk, || Ok(()))?;
+        assert_eq!(one_call(world, &mut kiosk)?, (by_relay.clone(), 0), "it was forgotten");
 
-        kiosk.start_call()?;
-        kiosk.wait_state("waiting", SETUP)?;
-        assert_eq!(world.counter(Host::Kiosk, "other_out")?.packets, blocked, "it was tried again");
-        // Where the server can be reached, it is.
+        // When that is long ago, both are dialled at once.
+        let tried = || -> Result<String> {
+            let text = needed()?;
+            Ok(text.rsplit_once("\"tried\":").map(|(_, tried)| tried.trim_end_matches(['}', ']'])).unwrap_or("").into())
+        };
+        let make_old = || fs::write(&stored, needed()?.replace(&tried()?, "1")).map_err(Error::io("relay-needed"));
+        restart(&mut kiosk, make_old)?;
+        let (via, stopped) = one_call(world, &mut kiosk)?;
+        assert!(via == by_relay && stopped > 0, "the server itself was not tried again: {via:?}, {stopped}");
+        until(SETUP, "the new time to be stored", || Ok((tried()? != "1").then_some(())))?;
+
+        // And where the server can be reached by then, it is.
         world.run(Host::Kiosk, "nft", &["delete", "table", "inet", "kiosk"])?;
-        let mut open = Kiosk::start(
-            &world.at(Host::Kiosk)?,
-            "another",
-            &config(&janus, &relay, "auto")?.with("kiosk", "id", "kiosk-2"),
-        )?;
+        restart(&mut kiosk, make_old)?;
+        let capture = Capture::start(world, Host::Kiosk)?;
+        assert_eq!(sends_by(&mut kiosk)?, None);
+        until(SETUP, "the memory to be gone", || Ok((needed()? == "[]").then_some(())))?;
         kiosk.end_call()?;
         kiosk.wait_state("idle", Duration::from_secs(5))?;
-        let capture = Capture::start(world, Host::Kiosk)?;
-        open.start_call()?;
-        let figures = open.wait_figures(SETUP, "its pair", |figures| figures.publish.pair.is_some())?;
-        assert_eq!(figures.publish.pair.and_then(|pair| pair.via), None);
-        open.end_call()?;
-        open.wait_state("idle", Duration::from_secs(5))?;
         // What the other scenario looks for in vain is there to be seen on this way.
         assert!(!capture.stop()?.matching(PLAIN_STUN)?.is_empty());
         Ok(())
+    });
+}
+
+#[test]
+fn where_a_box_breaks_what_it_does_not_know_the_relay_is_next() {
+    scenario(|world| {
+        // It takes connections, and resets them when it sees that they are neither TLS nor HTTP.
+        world.nft(
+            Host::Router,
+            &format!(
+                "table inet box {{
+                    counter broken {{ }}
+                    chain forward {{
+                        type filter hook forward priority filter
+                        iifname {} tcp dport 40000-40099 tcp flags & psh == psh counter name broken \
+                            reject with tcp reset
+                    }}
+                }}",
+                Host::Kiosk.name()
+            ),
+        )?;
+        let (janus, relay) = (scene::janus(world)?, relay(world, Host::Server)?);
+        let mut kiosk = scene::kiosk(world, &config(&janus, &relay, "auto")?)?;
+        assert_eq!(sends_by(&mut kiosk)?, Some(Via::Relay(relay.url())));
+        let broken = world.counter(Host::Router, "broken")?.packets;
+        assert!(broken > 0, "the server itself was not tried");
+        kiosk.end_call()?;
+        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        assert_eq!(sends_by(&mut kiosk)?, Some(Via::Relay(relay.url())));
+        assert_eq!(world.counter(Host::Router, "broken")?.packets, broken, "it was tried again");
+        kiosk.end_call()?;
+        kiosk.wait_state("idle", Duration::from_secs(5))
     });
 }
 
@@ -182,19 +240,16 @@ fn the_relay_is_reached_by_way_of_a_proxy_that_opens_443_alone() {
         let relay = relay(world, Host::Server)?;
         let (address, port) = (format!("{{ {} }}", proxy.address()), format!("{{ {PORT} }}"));
         world.firewall(Host::Kiosk, "kiosk.nft", &[("server_addresses", &address), ("signalling_ports", &port)])?;
-        let mut proxy = HttpProxy::start(&world.at(proxy)?, proxy.address(), [TLS_PORT], &[])?;
-        let config = config(&janus, &relay, "relay")?
-            .with("proxy", "address", proxy.address())
-            .with("proxy", "username", USER)
-            .with("proxy", "password_file", file(world, "proxy-password", PASSWORD)?.display().to_string());
+        let mut proxy = HttpProxy::start_squid(&world.at(proxy)?, proxy.address(), [TLS_PORT], &[])?;
+        let config = proxy.used_by(config(&janus, &relay, "relay")?);
         let capture = Capture::start(world, Host::Kiosk)?;
         let mut kiosk = scene::kiosk(world, &config)?;
         let via = sends_by(&mut kiosk)?;
-        assert_eq!(via, Some(format!("proxy {}, relay {}", proxy.address(), relay.url())));
+        assert_eq!(via, Some(Via::Both { proxy: proxy.address(), relay: relay.url() }));
         kiosk.end_call()?;
         kiosk.wait_state("idle", Duration::from_secs(5))?;
-        let log = proxy.log();
-        assert!(log.contains(&format!("CONNECT {}:{TLS_PORT}", RELAY.address())), "{log}");
+        let tunnel = format!("CONNECT {}:{TLS_PORT}", RELAY.address());
+        until(SETUP, &tunnel, || Ok(proxy.log().contains(&tunnel).then_some(())))?;
         let beside = format!("ip and not (tcp and host {} and port {PORT})", Host::Kiosk2.address());
         let packets = capture.stop()?;
         assert_eq!(packets.matching(&beside)?, Vec::<String>::new());
@@ -219,7 +274,7 @@ fn a_name_and_a_password_that_somebody_else_made_are_taken_and_without_tls_stun_
             .with("relay", "password_file", file(world, "password", given.password.expose())?.display().to_string());
         let capture = Capture::start(world, Host::Kiosk)?;
         let mut kiosk = scene::kiosk(world, &config)?;
-        assert_eq!(sends_by(&mut kiosk)?, Some(format!("relay {}", relay.plain_url())));
+        assert_eq!(sends_by(&mut kiosk)?, Some(Via::Relay(relay.plain_url())));
         kiosk.end_call()?;
         kiosk.wait_state("idle", Duration::from_secs(5))?;
         let packets = capture.stop()?;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use kiosk_proto::secret::{Credentials, Secret};
-use kiosk_proto::turn::{Answer, Ask, HEADER_BYTES, MAX_MESSAGE_BYTES, Session, length};
+use kiosk_proto::turn::{Answer, Ask, Family, HEADER_BYTES, MAX_MESSAGE_BYTES, Session, length};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!((HEADER_BYTES..=MAX_MESSAGE_BYTES).contains(&length));
         let Some((message, after)) = rest.split_at_checked(length) else { return };
         rest = after;
-        session.request(Ask::Allocate, *b"transaction1");
+        session.request(Ask::Allocate(Family::V4), *b"transaction1");
         match session.take(message) {
             Ok(Answer::Again) => again += 1,
             Ok(Answer::Other) => {}

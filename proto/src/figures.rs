@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gate::{ClassState, GateState};
+use crate::via::Via;
 
 /// Everything that is known about the running call. Sampled once a second; cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -119,9 +120,9 @@ pub struct PairFigures {
     pub local: EndpointFigures,
     /// The server's end.
     pub remote: EndpointFigures,
-    /// What stands between: `proxy`, and its address. Absent when the server itself was dialled.
+    /// What stands between. Absent when the server itself was dialled.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub via: Option<String>,
+    pub via: Option<Via>,
 }
 
 /// One end of a candidate pair.

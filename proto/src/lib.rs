@@ -25,4 +25,5 @@ pub mod sound;
 pub mod sysctl;
 pub mod timecode;
 pub mod turn;
+pub mod via;
 pub mod watchdog;

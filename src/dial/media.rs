@@ -3,24 +3,24 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::time::Duration;
 
 use kiosk_proto::config::{Config, Proxy, Relay, RelayPolicy};
 use kiosk_proto::proxy::authority;
-use kiosk_proto::turn::Refusal;
+use kiosk_proto::turn::{self, Choice, Refusal};
+use kiosk_proto::via::Via;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tracing::info;
 
+use super::learnt::Learnt;
 use super::relay::{self, Granted, Keeper, Way};
 use super::wire::Wire;
 use super::{DialError, Keys, proxy, send_again_soon};
 
 /// For all of it: an ICE agent that waits longer has given up on it.
 const LIMIT: Duration = Duration::from_secs(5);
-/// That the server could be reached by the relay alone is remembered for so long. A firewall that was opened is then used.
-const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 /// The media server in messages.
 pub(super) const SERVER: Keys = Keys { server: "the media server", address: "janus.media_ports", ca: "" };
 
@@ -50,6 +50,16 @@ impl Route {
         self.relay.as_ref().filter(|relay| relay.policy != RelayPolicy::Direct)
     }
 
+    /// What the experience with this way is remembered by.
+    fn known_by(&self, server: SocketAddr, relay: &Relay) -> turn::Way {
+        turn::Way {
+            server: server.ip(),
+            relay: relay.url.to_string(),
+            proxy: self.proxy.as_ref().map(|proxy| proxy.address.to_string()),
+            from: self.from,
+        }
+    }
+
     /// Asks the relay whether it knows the kiosk: what it says to the request for an allocation, which ends at once. None
     /// where no relay may be used.
     ///
@@ -61,23 +71,6 @@ impl Route {
     }
 }
 
-/// What was learnt of the way to the media server, for the next connection.
-#[derive(Debug, Clone, Default)]
-pub struct Learnt(Arc<Mutex<Option<(Relay, Instant)>>>);
-
-impl Learnt {
-    /// Whether this relay had to be used lately.
-    fn needs(&self, relay: &Relay) -> bool {
-        let learnt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        learnt.as_ref().is_some_and(|(needed, since)| needed == relay && since.elapsed() < REMEMBERED)
-    }
-
-    fn set(&self, needed: Option<&Relay>) {
-        let learnt = needed.map(|relay| (relay.clone(), Instant::now()));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = learnt;
-    }
-}
-
 /// A connection that leads to the server.
 #[derive(Debug)]
 pub struct Media<K> {
@@ -86,7 +79,7 @@ pub struct Media<K> {
     /// What keeps it, where a relay makes it.
     pub keeper: Option<Keeper>,
     /// What stands between, for the figures. None when the server itself was dialled.
-    pub via: Option<String>,
+    pub via: Option<Via>,
     /// What makes the socket known; to be held longer than the connection.
     pub known: K,
 }
@@ -104,19 +97,68 @@ pub async fn media<K: Send + 'static>(
     let Some(relay) = route.relay() else {
         return directly(server, route, LIMIT, &known).await;
     };
-    let auto = relay.policy == RelayPolicy::Auto;
-    if auto && !learnt.needs(relay) {
-        match directly(server, route, Duration::from_secs(relay.after_s.into()), &known).await {
-            Ok(media) => return Ok(media),
-            Err(error) => info!(%server, "asking the relay, because the server can't be reached: {error}"),
+    if relay.policy != RelayPolicy::Auto {
+        return by_relay(server, route, relay, &known).await;
+    }
+    let way = route.known_by(server, relay);
+    let choice = learnt.choose(&way);
+    if choice == Choice::Relay {
+        let relayed = by_relay(server, route, relay, &known).await;
+        if relayed.is_err() {
+            // Where the relay does not help either, the next one tries everything again.
+            learnt.drop(&way);
+        }
+        return relayed;
+    }
+    let direct = directly(server, route, Duration::from_secs(relay.after_s.into()), &known);
+    let relayed = by_relay(server, route, relay, &known);
+    let outcome = if choice == Choice::Both { first_of(direct, relayed).await } else { in_turn(direct, relayed).await };
+    match &outcome {
+        Ok(media) if media.keeper.is_some() => learnt.keep(way),
+        _ => learnt.drop(&way),
+    }
+    outcome
+}
+
+/// To be told when a connection to the server itself ended at the other end before a byte came from there: boxes that look
+/// into connections do that. With `auto`, the next one goes by way of the relay.
+pub fn broken_off(server: SocketAddr, route: &Route, learnt: &Learnt) {
+    if let Some(relay) = route.relay().filter(|relay| relay.policy == RelayPolicy::Auto) {
+        info!(%server, "the relay is next, because the connection to the server was broken off");
+        learnt.keep(route.known_by(server, relay));
+    }
+}
+
+async fn in_turn<K>(
+    direct: impl Future<Output = Result<Media<K>, DialError>>,
+    relayed: impl Future<Output = Result<Media<K>, DialError>>,
+) -> Result<Media<K>, DialError> {
+    match direct.await {
+        Ok(media) => Ok(media),
+        Err(error) => {
+            info!("asking the relay, because the server can't be reached: {error}");
+            relayed.await
         }
     }
-    let relayed = by_relay(server, route, relay, &known).await;
-    if auto {
-        // Where the relay does not help either, the next one tries everything again.
-        learnt.set(relayed.is_ok().then_some(relay));
+}
+
+/// The one that answers first; the other's connections are closed.
+async fn first_of<K>(
+    direct: impl Future<Output = Result<Media<K>, DialError>>,
+    relayed: impl Future<Output = Result<Media<K>, DialError>>,
+) -> Result<Media<K>, DialError> {
+    let (mut direct, mut relayed) = (pin!(direct), pin!(relayed));
+    tokio::select! {
+        biased;
+        media = &mut direct => match media {
+            Ok(media) => Ok(media),
+            Err(_) => relayed.await,
+        },
+        media = &mut relayed => match media {
+            Ok(media) => Ok(media),
+            Err(error) => direct.await.map_err(|_| error),
+        },
     }
-    relayed
 }
 
 async fn directly<K>(
@@ -129,7 +171,7 @@ async fn directly<K>(
     let target = (host.as_str(), server.port());
     let reached = within(limit, server, hop(target, SERVER, route.proxy.as_ref(), route.from, known)).await;
     let (stream, hop, known) = reached?;
-    let via = route.proxy.as_ref().map(|_| format!("proxy {hop}"));
+    let via = route.proxy.as_ref().map(|_| Via::Proxy(hop.to_string()));
     Ok(Media { wire: wire(stream.into(), route), keeper: None, via, known })
 }
 
@@ -141,9 +183,12 @@ async fn by_relay<K: Send + 'static>(
 ) -> Result<Media<K>, DialError> {
     let way = Way { relay, proxy: route.proxy.as_ref(), kiosk: &route.kiosk };
     let relayed = within(LIMIT, server, relay::connect(server, way, route.from, known)).await?;
-    let by = if route.proxy.is_some() { format!("proxy {}, ", relayed.hop) } else { String::new() };
-    let via = Some(format!("{by}relay {}", relay.url));
-    Ok(Media { wire: wire(relayed.wire, route), keeper: Some(relayed.keeper), via, known: relayed.known })
+    let url = relay.url.to_string();
+    let via = match route.proxy {
+        Some(_) => Via::Both { proxy: relayed.hop.to_string(), relay: url },
+        None => Via::Relay(url),
+    };
+    Ok(Media { wire: wire(relayed.wire, route), keeper: Some(relayed.keeper), via: Some(via), known: relayed.known })
 }
 
 fn wire(wire: Wire, route: &Route) -> Wire {

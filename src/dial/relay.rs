@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kiosk_proto::config::{Proxy, Relay};
 use kiosk_proto::secret::Credentials;
-use kiosk_proto::turn::{self, Answer, Ask, HEADER_BYTES, Refusal, Session};
+use kiosk_proto::turn::{self, Answer, Ask, Family, HEADER_BYTES, Refusal, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -99,7 +99,7 @@ pub(super) async fn connect<K: Send + 'static>(
     let refused = |refusal| DialError::Relay { relay: way.relay.url.clone(), server, refusal };
     let mut session = Session::new(credentials);
     let talk = async {
-        let Answer::Kept(lifetime) = ask(control.stream(), &mut session, Ask::Allocate).await? else {
+        let Answer::Kept(lifetime) = ask(control.stream(), &mut session, Ask::Allocate(server.into())).await? else {
             return Err(Refusal::Unproven);
         };
         let Answer::Connected(number) = ask(control.stream(), &mut session, Ask::Connect(server)).await? else {
@@ -134,7 +134,12 @@ pub(super) async fn allocate(
     let mut session = Session::new(credentials(way)?);
     let (mut control, _, ()) = dial(way, from, &|_| ()).await?;
     let stream = control.stream();
-    Ok(match ask(stream, &mut session, Ask::Allocate).await {
+    let mut answer = ask(stream, &mut session, Ask::Allocate(Family::V4)).await;
+    if let Err(Refusal::Family(_)) = answer {
+        // The server's address is not known here: one of either family will do.
+        answer = ask(stream, &mut session, Ask::Allocate(Family::V6)).await;
+    }
+    Ok(match answer {
         Ok(Answer::Kept(lifetime)) => Ok(Granted { lifetime, seen_as: seen_as(stream).await }),
         Ok(_) => Err(Refusal::Unproven),
         Err(refusal) => Err(refusal),

@@ -1,11 +1,11 @@
-//! The kiosk itself: camera, encoder, firewall, disk, memory, temperature, clock.
+//! The kiosk itself: camera, encoder, firewall, disk, memory, temperature, clock, update slots.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use kiosk_proto::check::machine::{self, Clock};
-use kiosk_proto::check::{Finding, Text, firewall};
+use kiosk_proto::check::{Finding, Text, firewall, slots};
 use kiosk_proto::config::{CameraSource, Config};
 use nix::sys::statvfs::statvfs;
 
@@ -26,7 +26,7 @@ pub fn check(config: &Config, in_a_call: bool) -> Vec<Finding> {
         findings.push(camera(config));
         findings.extend(sound::check(&config.audio));
     }
-    findings.extend([disk(), memory(), temperature()]);
+    findings.extend([disk(), memory(), temperature(), update_slots()]);
     findings.extend(config.fleet.iter().map(|fleet| tls::own(&fleet.cert_file)));
     findings
 }
@@ -104,6 +104,10 @@ fn memory() -> Finding {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let available = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     machine::memory(available.and_then(|kib| kib.trim().trim_end_matches("kB").trim().parse().ok()))
+}
+
+fn update_slots() -> Finding {
+    slots::slots(answer("rauc", &["status", "--output-format=json"]).as_deref())
 }
 
 fn temperature() -> Finding {

@@ -24,7 +24,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use gstreamer::glib;
 use kiosk_proto::check::trial::Recommended;
-use kiosk_proto::check::{Finding, Language, Text, exit_code, print};
+use kiosk_proto::check::{Finding, Language, Text, cause, exit_code, print};
 use kiosk_proto::config::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -136,7 +136,7 @@ fn all(config: &Config, arguments: &Arguments, language: Language) -> anyhow::Re
     let (asked, recommended) = runtime.block_on(network(config, !arguments.no_call, say))?;
     runtime.shutdown_timeout(Duration::from_millis(500));
     findings.extend(asked);
-    Ok((findings, recommended))
+    Ok((cause::one_each(findings), recommended))
 }
 
 async fn network(config: &Config, call: bool, progress: fn(&Text)) -> anyhow::Result<Checked> {

@@ -17,14 +17,26 @@ use crate::{dial, janus};
 /// A port that does not answer within this time is dropped on the way: a SYN is sent again after 1 s and 3 s.
 pub(super) const WAIT: Duration = Duration::from_secs(4);
 
+/// For a connection that was accepted to show that it lasts. Neither TLS nor ICE ends one this soon.
+const LASTS: Duration = Duration::from_millis(300);
+
 /// Tries one port.
 pub async fn attempt(address: SocketAddr) -> Reach {
     let begin = Instant::now();
     match timeout(WAIT, TcpStream::connect(address)).await {
         Err(_) => Reach::Dropped(WAIT),
-        Ok(Ok(_)) => Reach::Connected(begin.elapsed()),
+        Ok(Ok(stream)) => {
+            let connected = begin.elapsed();
+            // Nothing is sent, so there is nothing to be read unless it ends.
+            match timeout(LASTS, stream.peek(&mut [0])).await {
+                Ok(Ok(0) | Err(_)) => Reach::BrokenOff(begin.elapsed()),
+                Ok(Ok(_)) | Err(_) => Reach::Connected(connected),
+            }
+        }
         Ok(Err(error)) => match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Reach::Refused(begin.elapsed()),
+            io::ErrorKind::ConnectionRefused => Reach::Refused(begin.elapsed()),
+            // The reset came behind the answer, before anybody looked.
+            io::ErrorKind::ConnectionReset => Reach::BrokenOff(begin.elapsed()),
             io::ErrorKind::TimedOut => Reach::Dropped(begin.elapsed()),
             _ => Reach::NoRoute(error.to_string()),
         },

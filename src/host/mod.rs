@@ -1,7 +1,8 @@
-//! The machine around the daemon: systemd, the journal, and what the process uses.
+//! The machine around the daemon: systemd, the journal, what the process uses, and what it keeps.
 
 pub mod clock;
 pub mod journal;
+pub mod kept;
 pub mod machine;
 pub mod process;
 pub mod sysctl;

@@ -110,7 +110,7 @@ impl Camera {
 impl Task {
     async fn run(mut self, mut inbox: mpsc::Receiver<(u64, Event)>) {
         let (mut presence, effects) = Presence::start(super::capture::name(&self.config), self.start.elapsed());
-        self.carry_out(effects);
+        self.carry_out(effects).await;
         let mut tick = interval(TICK);
         let mut counted = 0;
         loop {
@@ -119,7 +119,7 @@ impl Task {
                     let stop = event == Event::Stop;
                     if stop || number == self.number {
                         let effects = presence.handle(event, self.start.elapsed());
-                        self.carry_out(effects);
+                        self.carry_out(effects).await;
                     }
                     if stop {
                         return;
@@ -129,11 +129,11 @@ impl Task {
                     let frames = self.frames.load(Relaxed);
                     if frames > counted {
                         let effects = presence.handle(Event::FrameArrived, self.start.elapsed());
-                        self.carry_out(effects);
+                        self.carry_out(effects).await;
                     }
                     counted = frames;
                     let effects = presence.handle(Event::Tick, self.start.elapsed());
-                    self.carry_out(effects);
+                    self.carry_out(effects).await;
                     if self.showing_slate {
                         // Five times a second: enough for a key frame that a late agent asks for.
                         self.put_slate();
@@ -146,11 +146,11 @@ impl Task {
         }
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>) {
+    async fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Open => self.open(),
-                Effect::Close => self.close(),
+                Effect::Close => self.close().await,
                 Effect::ShowSlate => {
                     info!("the agent sees that the camera is unavailable");
                     self.showing_slate = true;
@@ -184,10 +184,10 @@ impl Task {
         self.capture = Some(Capture::open(self.config.clone(), self.inlet.clone(), report));
     }
 
-    fn close(&mut self) {
+    async fn close(&mut self) {
         self.number += 1;
         if let Some(capture) = self.capture.take() {
-            capture.close();
+            capture.close().await;
         }
     }
 }

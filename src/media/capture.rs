@@ -1,6 +1,6 @@
 //! One opening of the camera, or of what stands in for it.
 
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use gstreamer_app as app;
 use gstreamer_video as video;
 use kiosk_proto::camera::{Event, OpenFailure};
 use kiosk_proto::config::{Camera as Config, CameraSource};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::camera::Report;
@@ -17,16 +19,22 @@ use super::port::{self, Inlet};
 use super::recording::Recording;
 use super::{MediaError, explain, named, pipeline, timecode, v4l2};
 
-/// How often the thread looks whether it is to stop.
+/// How often the thread looks whether it is to stop, when nobody can wake it.
 const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+/// How long what is closed is waited for.
+const LET_GO: Duration = Duration::from_secs(1);
 /// No picture is older when it leaves the capture; a time stamp that says so is wrong.
 const MOST_AGE: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
 /// A capture under way, on a thread of its own: a driver that hangs hangs no other part.
 #[derive(Debug)]
 pub struct Capture {
+    name: String,
     stop: mpsc::Sender<()>,
-    thread: Option<thread::JoinHandle<()>>,
+    /// Where the thread waits, once it does.
+    bus: Arc<OnceLock<gst::Bus>>,
+    /// Nothing is ever sent: its other end goes with the thread.
+    ended: oneshot::Receiver<()>,
 }
 
 /// What messages call the source of pictures.
@@ -42,30 +50,32 @@ impl Capture {
     /// Begins; how it goes is reported.
     pub fn open(config: Config, inlet: Inlet, report: Report) -> Self {
         let (stop, stopped) = mpsc::channel();
-        let failed = report.clone();
-        let thread =
-            thread::Builder::new().name("capture".to_owned()).spawn(move || run(&config, &inlet, &report, &stopped));
-        if let Err(error) = &thread {
+        let (thread, ended) = oneshot::channel();
+        let (name, bus) = (name(&config), Arc::default());
+        let (failed, waits_at) = (report.clone(), Arc::clone(&bus));
+        let run = move || {
+            let _thread: oneshot::Sender<()> = thread;
+            run(&config, &inlet, &report, &stopped, &waits_at);
+        };
+        if let Err(error) = thread::Builder::new().name("capture".to_owned()).spawn(run) {
             failed.event(Event::OpenFailed(OpenFailure::Device, error.to_string()));
         }
-        Self { stop, thread: thread.ok() }
+        Self { name, stop, bus, ended }
     }
 
-    /// Ends it. Waits until the device is closed, so that it can be opened again.
-    pub fn close(mut self) {
+    /// Ends it. Returns when the device is closed, so that it can be opened again; a driver that hangs is left behind.
+    pub async fn close(self) {
         let _ = self.stop.send(());
-        let Some(thread) = self.thread.take() else { return };
-        for _ in 0..20 {
-            if thread.is_finished() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(25));
+        if let Some(bus) = self.bus.get() {
+            let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty("stop")));
         }
-        warn!("the camera's driver does not let go; its thread is left behind");
+        if timeout(LET_GO, self.ended).await.is_err() {
+            warn!(source = %self.name, "the capture does not end; its thread is left behind");
+        }
     }
 }
 
-fn run(config: &Config, inlet: &Inlet, report: &Report, stopped: &mpsc::Receiver<()>) {
+fn run(config: &Config, inlet: &Inlet, report: &Report, stopped: &mpsc::Receiver<()>, waits_at: &OnceLock<gst::Bus>) {
     let (pipeline, mut feed) = match build(config, inlet, report) {
         Ok(built) => built,
         Err((failure, text)) => return report.event(Event::OpenFailed(failure, text)),
@@ -75,6 +85,8 @@ fn run(config: &Config, inlet: &Inlet, report: &Report, stopped: &mpsc::Receiver
     }
     report.event(Event::Opened);
     let Some(bus) = pipeline.bus() else { return };
+    let bus = waits_at.get_or_init(|| bus);
+    let wanted = [gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::Application];
     while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
         // What is fed sets the pace itself.
         let wait = if feed.is_some() { gst::ClockTime::ZERO } else { POLL };
@@ -82,7 +94,7 @@ fn run(config: &Config, inlet: &Inlet, report: &Report, stopped: &mpsc::Receiver
             report.event(Event::Error(error));
             break;
         }
-        let Some(message) = bus.timed_pop_filtered(wait, &[gst::MessageType::Error, gst::MessageType::Eos]) else {
+        let Some(message) = bus.timed_pop_filtered(wait, &wanted) else {
             continue;
         };
         match message.view() {
@@ -264,7 +276,9 @@ mod tests {
             thread::sleep(Duration::from_millis(10));
         }
         assert!(begin.elapsed() > Duration::from_millis(350), "18 pictures of 33 ms in {:?}", begin.elapsed());
-        capture.close();
+        let begin = Instant::now();
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(capture.close());
+        assert!(begin.elapsed() < LET_GO, "it had to be left behind");
         behind.set_state(gst::State::Null).unwrap();
     }
 }

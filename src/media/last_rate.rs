@@ -1,18 +1,16 @@
 //! What the link carried last: the next connection begins with it, also when the daemon or the kiosk started anew between.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::runtime::Handle;
 use tracing::warn;
 
+use crate::host::kept::Kept;
+
 /// The file in the daemon's state folder: bits per second in decimal, and a line end.
 const FILE: &str = "last-rate";
-/// More than this is no such number. Bytes.
-const MOST_BYTES: u64 = 16;
 /// More than this is damage: no media connection of a kiosk carries it. bit/s
 const MOST: u64 = 1_000_000_000;
 /// What differs by a smaller share from what is stored is not worth a write.
@@ -24,26 +22,24 @@ pub struct LastRate(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    folder: Option<PathBuf>,
+    file: Kept,
     now: AtomicU64,
     stored: AtomicU64,
 }
 
 impl LastRate {
-    /// Kept in the first of the folders that systemd names in `STATE_DIRECTORY` (/var/lib/kiosk); without one it lasts as
-    /// long as the daemon.
+    /// Kept in the daemon's state folder; without one it lasts as long as the daemon.
     pub fn of_this_kiosk() -> Self {
-        let folders = std::env::var_os("STATE_DIRECTORY");
-        Self::in_folder(folders.and_then(|folders| std::env::split_paths(&folders).next()))
+        Self::in_file(Kept::of_this_kiosk(FILE))
     }
 
-    fn in_folder(folder: Option<PathBuf>) -> Self {
-        let found = folder.as_deref().map_or(Ok(None), read).unwrap_or_else(|reason| {
+    fn in_file(file: Kept) -> Self {
+        let found = read(&file).unwrap_or_else(|reason| {
             warn!("{FILE} in the state folder is not used, and replaced after the next call: {reason}");
             None
         });
         let rate = found.unwrap_or_default();
-        Self(Arc::new(Shared { folder, now: AtomicU64::new(rate), stored: AtomicU64::new(rate) }))
+        Self(Arc::new(Shared { file, now: AtomicU64::new(rate), stored: AtomicU64::new(rate) }))
     }
 
     /// bit/s of picture; none before the first call.
@@ -66,44 +62,30 @@ impl LastRate {
 
     fn store(&self) {
         let (now, stored) = (self.0.now.load(Relaxed), self.0.stored.load(Relaxed));
-        let Some(folder) = &self.0.folder else { return };
         if now == 0 || now.abs_diff(stored) as f64 <= stored as f64 * WORTH {
             return;
         }
-        match write(folder, now) {
+        match self.0.file.write(&format!("{now}\n")) {
             Ok(()) => self.0.stored.store(now, Relaxed),
-            Err(reason) => warn!("{FILE} can't be stored in {}: {reason}", folder.display()),
+            Err(reason) => warn!("what the link carried can't be stored: {reason}"),
         }
     }
 }
 
-fn read(folder: &Path) -> io::Result<Option<u64>> {
-    let file = match File::open(folder.join(FILE)) {
-        Err(reason) if reason.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut text = String::new();
-    file.take(MOST_BYTES).read_to_string(&mut text)?;
+fn read(file: &Kept) -> io::Result<Option<u64>> {
+    let Some(text) = file.read()? else { return Ok(None) };
     let rate = text.strip_suffix('\n').and_then(|number| number.parse().ok()).filter(|rate| (1..=MOST).contains(rate));
     rate.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it holds no rate"))
-}
-
-/// Whole or not at all, whenever the power goes.
-fn write(folder: &Path, rate: u64) -> io::Result<()> {
-    let fresh = folder.join(format!("{FILE}.new"));
-    let mut file = File::create(&fresh)?;
-    writeln!(file, "{rate}")?;
-    file.sync_all()?;
-    fs::rename(&fresh, folder.join(FILE))?;
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::path::Path;
 
     fn at(folder: &Path) -> LastRate {
-        LastRate::in_folder(Some(folder.to_owned()))
+        LastRate::in_file(Kept::in_folder(folder, FILE))
     }
 
     #[test]
@@ -121,8 +103,7 @@ mod tests {
         assert_eq!(at(folder.path()).get(), Some(480_000), "not worth a write");
         last.set(900_000);
         last.store();
-        fs::write(folder.path().join("last-rate.new"), "12").unwrap();
-        assert_eq!(at(folder.path()).get(), Some(900_000), "what was half written does not count");
+        assert_eq!(at(folder.path()).get(), Some(900_000));
     }
 
     #[test]

@@ -300,7 +300,7 @@ impl Peer {
             (remote.address, remote.port) = (server.ip().to_string(), server.port());
             if let Some(link) = self.gate.media() {
                 (local.address, local.port) = (link.local().ip().to_string(), link.local().port());
-                via = link.via().map(str::to_owned);
+                via = link.via().cloned();
             }
         }
         let selected = SelectedPair {

@@ -37,7 +37,7 @@ pub async fn camera(config: &Config) -> Result<(), String> {
         .await
         .unwrap_or_else(|_| Err(format!("no picture in {} s", PICTURE.as_secs())))
         .map_err(|reason| format!("{name}: {reason}"));
-    let _ = spawn_blocking(move || capture.close()).await;
+    capture.close().await;
     outcome
 }
 

@@ -145,6 +145,7 @@ mod tests {
     use super::super::bus::Fault;
     use super::*;
     use kiosk_proto::figures::{PairFigures, ProcessFigures, QueueFigures, SetupFigures, SocketFigures};
+    use kiosk_proto::via::Via;
 
     fn status(figures: CallFigures, state: &str, faults: Vec<Fault>) -> Status {
         Status { state: state.into(), call_id: figures.call_id.clone(), faults, figures, version: "0.1.0".into() }
@@ -170,7 +171,7 @@ mod tests {
                 pair: Some(PairFigures {
                     local: end("192.0.2.7", 51_000),
                     remote: end("2001:db8::1", 40_001),
-                    via: Some("proxy 192.0.2.9:3128".into()),
+                    via: Some(Via::Proxy("192.0.2.9:3128".into())),
                 }),
                 video: VideoFigures {
                     width: 1280,

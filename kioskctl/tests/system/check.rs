@@ -34,9 +34,20 @@ fn what_is_rendered_passes_and_what_the_guide_says_is_found_and_mended() {
 
         let (_, running) = check(&folder, &[]);
         assert_eq!(bad(&running), ["firewall"], "{running:?}");
-        done(Command::new("nft").arg("-f").arg(super::place::repository("config/nftables/server.nft")));
+        let load = || done(Command::new("nft").arg("-f").arg(super::place::repository("config/nftables/server.nft")));
+        load();
         let (code, all) = check(&folder, &[]);
         assert_eq!((code, bad(&all)), (0, vec![]), "{all:?}");
+        // Rules of somebody else's: a door for UDP is a fault, one more port is told.
+        let nft = |rule: &str| done(Command::new("nft").args(rule.split(' ')));
+        nft("insert rule inet kiosk_server input udp dport 40000-40099 accept");
+        let (code, all) = check(&folder, &[]);
+        assert_eq!((code, bad(&all)), (1, vec!["firewall"]), "{all:?}");
+        load();
+        nft("add rule inet kiosk_server input tcp dport 8088 accept");
+        let (code, all) = check(&folder, &[]);
+        assert!(code == 2 && all.contains(&("firewall".into(), "warn".into())), "{all:?}");
+        load();
 
         let core = folder.join("janus.jcfg");
         let rendered = std::fs::read_to_string(&core).unwrap();

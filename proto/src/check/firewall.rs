@@ -3,10 +3,32 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Text};
+use super::{Finding, Outcome, Text};
 
-/// The firewall that a kiosk is to have.
-const SHIPPED: &str = include_str!("../../../config/nftables/kiosk.nft");
+/// A firewall that the product comes with.
+struct Shipped {
+    /// Its file below config/nftables.
+    file: &'static str,
+    /// What that holds.
+    rules: &'static str,
+    /// Chains, and how many rules from their beginning must be as shipped for the door to be shut: the hook with its policy,
+    /// and what stands before and in the rule about UDP.
+    shut: [(&'static str, usize); 2],
+}
+
+const KIOSK: Shipped = Shipped {
+    file: "kiosk.nft",
+    rules: include_str!("../../../config/nftables/kiosk.nft"),
+    shut: [("input", 2), ("output", 2)],
+};
+
+/// The server asks names and the time by UDP: all of its output is about that.
+const SERVER: Shipped = Shipped {
+    file: "server.nft",
+    rules: include_str!("../../../config/nftables/server.nft"),
+    shut: [("input", 4), ("output", usize::MAX)],
+};
+
 /// Differences that are shown.
 const SHOWN: usize = 3;
 
@@ -49,6 +71,8 @@ fn words(rule: &str) -> Vec<String> {
         values.join(",")
     };
     let plain = rule.replace('"', "").replace(';', " ").replace("& (syn | ack) == syn", "syn / syn,ack");
+    // The default, which newer versions of nft print.
+    let plain = plain.replace("burst 5 packets", "");
     let mut words = Vec::new();
     let mut rest = plain.as_str();
     while let Some((before, after)) = rest.split_once('{') {
@@ -74,8 +98,8 @@ fn is_same(shipped: &[String], found: &[String], values: &mut BTreeMap<String, S
 }
 
 /// What is different, as `chain: rule`; and the values of the variables.
-fn compare(listing: &str) -> (Vec<Text>, BTreeMap<String, String>) {
-    let (shipped, mut found) = (chains(SHIPPED), chains(listing));
+fn compare(shipped: &Shipped, listing: &str) -> (Vec<Text>, BTreeMap<String, String>) {
+    let (shipped, mut found) = (chains(shipped.rules), chains(listing));
     let (mut differences, mut values) = (Vec::new(), BTreeMap::new());
     for (chain, wanted) in &shipped {
         let mut left = found.remove(chain).unwrap_or_default();
@@ -99,14 +123,16 @@ fn told(chain: &str, rule: &[String], en: &str, ko: &str) -> Text {
     Text::new(format!("{chain}: \"{rule}\" {en}"), format!("{chain}: \"{rule}\" {ko}"))
 }
 
-/// Whether UDP is dropped before anything else is looked at, and what is not named is dropped, both ways.
-fn is_closed(listing: &str) -> bool {
-    let (shipped, found) = (chains(SHIPPED), chains(listing));
-    ["input", "output"].iter().all(|chain| {
-        // The chain's hook with its policy, and the first rule, which is about UDP.
-        let begins =
-            |chains: &Chains| chains.get(*chain).map(|rules| rules.iter().take(2).cloned().collect::<Vec<_>>());
-        begins(&shipped) == begins(&found)
+/// Whether UDP is dropped before anything else is looked at, and what is not named is dropped.
+fn is_shut(shipped: &Shipped, listing: &str) -> bool {
+    let (wanted, found) = (chains(shipped.rules), chains(listing));
+    shipped.shut.iter().all(|(chain, most)| {
+        let rules = |chains: &Chains| chains.get(*chain).cloned().unwrap_or_default();
+        let (wanted, found) = (rules(&wanted), rules(&found));
+        let end = wanted.len().min(*most);
+        let as_long = if *most > wanted.len() { found.len() == wanted.len() } else { found.len() >= end };
+        as_long
+            && wanted.iter().zip(&found).take(end).all(|(wanted, found)| is_same(wanted, found, &mut BTreeMap::new()))
     })
 }
 
@@ -114,12 +140,6 @@ fn is_closed(listing: &str) -> bool {
 #[must_use]
 pub fn judge(listing: Option<&str>) -> Finding {
     let (id, title) = ("firewall", Text::new("firewall", "방화벽"));
-    let again = || {
-        Text::new(
-            "Put the site's values into config/nftables/kiosk.nft and load that (docs/firewall.md)",
-            "config/nftables/kiosk.nft에 지점 값을 넣어 적용하십시오(docs/firewall.md)",
-        )
-    };
     let Some(listing) = listing else {
         return Finding::warn(
             id,
@@ -131,7 +151,64 @@ pub fn judge(listing: Option<&str>) -> Finding {
             ),
         );
     };
-    let (differences, values) = compare(listing);
+    compared(&KIOSK, listing, |value| {
+        let (hosts, signalling, media) = (value("server_addresses"), value("signalling_ports"), value("media_ports"));
+        Text::new(
+            format!("out to {hosts}, signalling {signalling}, media {media}"),
+            format!("허용: {hosts}, 신호 {signalling}, 미디어 {media}"),
+        )
+    })
+}
+
+/// The firewall of the central server; `listing` is what `nft list table inet kiosk_server` prints, `wanted` are the ports,
+/// first and last, that Janus takes connections on.
+#[must_use]
+pub fn judge_server(listing: &str, wanted: &[(u16, u16)]) -> Finding {
+    let finding = compared(&SERVER, listing, |value| {
+        let (signalling, media, fleet) = (value("signalling_ports"), value("media_ports"), value("fleet_ports"));
+        Text::new(
+            format!("in to signalling {signalling}, media {media}, fleet {fleet}"),
+            format!("허용: 신호 {signalling}, 미디어 {media}, 플릿 {fleet}"),
+        )
+    });
+    let values = compare(&SERVER, listing).1;
+    let opened = ["signalling_ports", "media_ports"].iter().filter_map(|name| values.get(*name));
+    let opened: Vec<(u16, u16)> = opened.flat_map(|ports| ports.split(',')).filter_map(range).collect();
+    let shut = wanted.iter().filter(|(first, last)| !opened.iter().any(|(from, to)| from <= first && last <= to));
+    let shut: Vec<String> = shut.map(|(first, last)| ports(*first, *last)).collect();
+    if finding.outcome == Outcome::Fail || shut.is_empty() {
+        return finding;
+    }
+    let shut = shut.join(", ");
+    let seen =
+        Text::new(format!("{} does not open {shut}", SERVER.file), format!("{}에서 열리지 않음: {shut}", SERVER.file));
+    let remedy = Text::new(
+        "Compare signalling_ports and media_ports of server.nft with Janus's configuration, and load it again",
+        "server.nft의 signalling_ports, media_ports를 Janus 설정과 비교하고 다시 적용하십시오",
+    );
+    Finding::fail(finding.id, finding.title, seen, remedy)
+}
+
+fn ports(first: u16, last: u16) -> String {
+    if first == last { format!("{first}/tcp") } else { format!("{first}-{last}/tcp") }
+}
+
+/// `443` or `40000-40099`.
+fn range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    first.parse().ok().zip(last.parse().ok())
+}
+
+/// `open` says what the values of the variables let through.
+fn compared(shipped: &Shipped, listing: &str, open: impl FnOnce(&dyn Fn(&str) -> String) -> Text) -> Finding {
+    let (id, title, file) = ("firewall", Text::new("firewall", "방화벽"), shipped.file);
+    let again = || {
+        Text::new(
+            format!("Put the site's values into config/nftables/{file} and load that (docs/firewall.md)"),
+            format!("config/nftables/{file}에 현장 값을 넣어 적용하십시오(docs/firewall.md)"),
+        )
+    };
+    let (differences, values) = compare(shipped, listing);
     let list = |language: fn(&Text) -> &str| {
         let mut list = differences.iter().take(SHOWN).map(language).collect::<Vec<_>>().join("; ");
         if differences.len() > SHOWN {
@@ -140,17 +217,17 @@ pub fn judge(listing: Option<&str>) -> Finding {
         list
     };
     let seen = || Text::new(list(|text| &text.en), list(|text| &text.ko));
-    if !is_closed(listing) {
-        return Finding::fail(id, title, seen(), again());
+    if !is_shut(shipped, listing) {
+        let order = Text::new("the order of the rules is another one", "규칙의 순서가 다름");
+        return Finding::fail(id, title, if differences.is_empty() { order } else { seen() }, again());
     }
     if !differences.is_empty() {
         return Finding::warn(id, title, seen(), again());
     }
-    let value = |name: &str| values.get(name).map_or_else(|| "-".to_owned(), |value| value.replace(',', ", "));
-    let (hosts, signalling, media) = (value("server_addresses"), value("signalling_ports"), value("media_ports"));
+    let open = open(&|name| values.get(name).map_or_else(|| "-".to_owned(), |value| value.replace(',', ", ")));
     let seen = Text::new(
-        format!("each rule of kiosk.nft and no other; out to {hosts}, signalling {signalling}, media {media}"),
-        format!("kiosk.nft와 규칙이 모두 같음. 허용: {hosts}, 신호 {signalling}, 미디어 {media}"),
+        format!("each rule of {file} and no other; {}", open.en),
+        format!("{file}와 규칙이 모두 같음. {}", open.ko),
     );
     Finding::pass(id, title, seen)
 }
@@ -158,7 +235,6 @@ pub fn judge(listing: Option<&str>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Outcome;
 
     /// As nft 1.1 prints the shipped rules with a site's values.
     const LISTED: &str = r#"table inet kiosk {
@@ -205,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_shipped_rules_pass_as_they_stand_in_the_file_and_as_they_are_listed() {
-        for text in [SHIPPED, LISTED] {
+        for text in [KIOSK.rules, LISTED] {
             let finding = judge(Some(text));
             assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
         }
@@ -246,5 +322,90 @@ mod tests {
         }
         assert_eq!(judge(None).outcome, Outcome::Warn);
         assert_eq!(judge(Some("table inet kiosk {\n}\n")).outcome, Outcome::Fail);
+    }
+
+    /// As nft 1.0.6 prints the chains of server.nft with the values of the file.
+    const SERVER_LISTED: &str = r#"table inet kiosk_server {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		iif "lo" accept
+		ct state established,related accept
+		meta l4proto udp counter name "udp_in" drop
+		ip6 hoplimit 255 icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept
+		icmp type echo-request limit rate 10/second accept
+		icmpv6 type echo-request limit rate 10/second accept
+		ct state new tcp dport { 443, 8989 } counter name "signalling_in" accept
+		ct state new tcp dport 40000-40099 counter name "media_in" accept
+		ct state new tcp dport 8883 counter name "fleet_in" accept
+		ct state new ip saddr 192.0.2.20 tcp dport 8884 counter name "fleet_in" accept
+		ct state new ip6 saddr 2001:db8::20 tcp dport 8884 counter name "fleet_in" accept
+		ct state new ip saddr 192.0.2.20 tcp dport 22 counter name "ssh_in" accept
+		ct state new ip6 saddr 2001:db8::20 tcp dport 22 counter name "ssh_in" accept
+		tcp flags syn / syn,ack counter name "tcp_in" drop
+		counter name "other_in" drop
+	}
+
+	chain output {
+		type filter hook output priority filter; policy accept;
+		oif "lo" accept
+		ip daddr 192.0.2.53 udp dport 53 accept
+		ip6 daddr 2001:db8::53 udp dport 53 accept
+		ip daddr 192.0.2.123 udp dport 123 accept
+		ip6 daddr 2001:db8::123 udp dport 123 accept
+		meta l4proto udp counter name "udp_out" drop
+	}
+
+	chain forward {
+		type filter hook forward priority filter; policy drop;
+	}
+}
+"#;
+
+    const OPEN: [(u16, u16); 2] = [(8989, 8989), (40000, 40099)];
+
+    #[test]
+    fn the_servers_rules_pass_as_they_stand_in_the_file_and_as_they_are_listed() {
+        let newer = SERVER_LISTED.replace("/second", "/second burst 5 packets");
+        for (text, open) in [(SERVER.rules, &[][..]), (SERVER_LISTED, &OPEN), (&newer, &OPEN)] {
+            let finding = judge_server(text, open);
+            assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
+        }
+        let seen = judge_server(SERVER_LISTED, &OPEN).seen.en;
+        assert!(seen.ends_with("in to signalling 443, 8989, media 40000-40099, fleet 8883"), "{seen}");
+    }
+
+    #[test]
+    fn a_server_that_lets_udp_through_is_a_fault_and_another_open_port_a_warning() {
+        let udp = "meta l4proto udp counter name \"udp_in\" drop";
+        let last = "meta l4proto udp counter name \"udp_out\" drop";
+        let (early, late) = (format!("udp dport 40000-40099 accept\n{udp}"), format!("udp dport 7000 accept\n{last}"));
+        for (from, to, outcome, shown) in [
+            (udp, "", Outcome::Fail, "is missing"),
+            (udp, early.as_str(), Outcome::Fail, "input: \"udp dport 40000-40099 accept\" is not of the product"),
+            (last, "", Outcome::Fail, "output: \"meta l4proto udp counter name udp_out drop\" is missing"),
+            (last, late.as_str(), Outcome::Fail, "output: \"udp dport 7000 accept\" is not of the product"),
+            ("oif \"lo\" accept\n", "oif \"lo\" accept\nip daddr 10.0.0.1 accept\n", Outcome::Fail, "10.0.0.1"),
+            (
+                "input priority filter; policy drop",
+                "input priority filter; policy accept",
+                Outcome::Fail,
+                "policy accept",
+            ),
+            ("tcp flags syn", "tcp dport 8088 accept\ntcp flags syn", Outcome::Warn, "tcp dport 8088 accept"),
+        ] {
+            let text = SERVER_LISTED.replacen(from, to, 1);
+            assert_ne!(text, SERVER_LISTED, "{from}");
+            let finding = judge_server(&text, &OPEN);
+            assert!(finding.outcome == outcome && finding.seen.en.contains(shown), "{to}: {finding:?}");
+        }
+        let swapped =
+            SERVER_LISTED.replace(last, "LAST").replace("oif \"lo\" accept", last).replace("LAST", "oif \"lo\" accept");
+        let finding = judge_server(&swapped, &OPEN);
+        assert!(finding.outcome == Outcome::Fail && finding.seen.en.contains("order"), "{finding:?}");
+        assert_eq!(judge_server("table inet kiosk_server {\n}\n", &[]).outcome, Outcome::Fail);
+        for (wanted, shown) in [((8088, 8088), "8088/tcp"), ((40000, 40199), "40000-40199/tcp")] {
+            let finding = judge_server(SERVER_LISTED, &[(8989, 8989), wanted]);
+            assert!(finding.outcome == Outcome::Fail && finding.seen.en.ends_with(shown), "{finding:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The outcome of a check list, as a technician reads it: what was looked at, what was seen, what to do about it.
 //! `kioskctl server check` fills it in on the server; the wording is English and Korean.
 
+pub mod cause;
 pub mod firewall;
 pub mod machine;
 pub mod print;
@@ -10,6 +11,7 @@ pub mod reach;
 pub mod relay;
 pub mod report;
 pub mod server;
+pub mod slots;
 pub mod sound;
 pub mod tls;
 pub mod trial;

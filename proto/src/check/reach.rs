@@ -10,6 +10,8 @@ use crate::config::PortRange;
 pub enum Reach {
     /// Accepted, after one round trip.
     Connected(Duration),
+    /// Accepted, and ended so soon afterwards, before anything was sent.
+    BrokenOff(Duration),
     /// Refused by a host: the way there is open, nobody listens.
     Refused(Duration),
     /// No answer within this time: something on the way drops packets, or the host is off.
@@ -23,6 +25,10 @@ impl Reach {
         let ms = |time: &Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
         match self {
             Self::Connected(rtt) => Text::new(format!("connected in {}", ms(rtt)), format!("연결됨, {}", ms(rtt))),
+            Self::BrokenOff(after) => Text::new(
+                format!("connected, and broken off within {}", ms(after)),
+                format!("연결 후 {} 안에 끊김", ms(after)),
+            ),
             Self::Refused(rtt) => Text::new(format!("refused after {}", ms(rtt)), format!("{} 후 거절됨", ms(rtt))),
             Self::Dropped(after) => Text::new(
                 format!("no answer within {} s", after.as_secs()),
@@ -45,6 +51,10 @@ impl Reach {
                     "해당 장비는 응답하지만 이 포트에서 수신하는 프로그램이 없습니다. {} 실행 여부와 포트를 확인하십시오",
                     who.ko
                 ),
+            )),
+            Self::BrokenOff(_) => Some(Text::new(
+                "A box on the way takes the connection and resets it, or the server's program does: have this port exempted from inspection, for this kiosk's address",
+                "중간 장비가 연결을 받은 뒤 끊고 있습니다(또는 서버 프로그램). 이 키오스크 주소의 이 포트를 검사 대상에서 제외해 달라고 요청하십시오",
             )),
             Self::Dropped(_) => Some(Text::new(
                 "A firewall on the way drops this port, or the machine is off: have the port opened for this kiosk's address",
@@ -115,13 +125,15 @@ mod tests {
         assert_eq!(judged(&[(40000, Reach::Refused(MS)), (40099, Reach::Connected(MS))]), Outcome::Pass);
         assert_eq!(judged(&[(40000, Reach::Refused(MS)), (40099, Reach::Dropped(MS))]), Outcome::Fail);
         assert_eq!(judged(&[(40000, Reach::NoRoute("no".to_owned()))]), Outcome::Fail);
+        assert_eq!(judged(&[(40000, Reach::Refused(MS)), (40099, Reach::BrokenOff(MS))]), Outcome::Fail);
     }
 
     #[test]
-    fn refused_and_dropped_have_different_remedies() {
+    fn refused_dropped_and_broken_off_have_different_remedies() {
         let remedy = |reach: Reach| port("x", Text::same("x"), &Text::same("y"), &reach).remedy.map(|text| text.en);
         assert_eq!(remedy(Reach::Connected(MS)), None);
         assert_ne!(remedy(Reach::Refused(MS)), remedy(Reach::Dropped(MS)));
-        assert!(remedy(Reach::Refused(MS)).is_some());
+        assert_ne!(remedy(Reach::BrokenOff(MS)), remedy(Reach::Dropped(MS)));
+        assert!(remedy(Reach::Refused(MS)).is_some() && remedy(Reach::BrokenOff(MS)) != remedy(Reach::Refused(MS)));
     }
 }

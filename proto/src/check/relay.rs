@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Finding, Outcome, Text};
 use crate::config::{PortRange, RelayPolicy};
 use crate::turn::Refusal;
+use crate::via::Via;
 
 use super::reach::{MEDIA_PORTS, media_ports};
 
@@ -175,7 +176,7 @@ pub fn either(policy: RelayPolicy, direct: Option<Finding>, mut relay: Vec<Findi
 
 /// The way that the trial call's connections took: for each, what stood between.
 #[must_use]
-pub fn way(policy: Option<RelayPolicy>, ways: &[Option<String>]) -> Option<Finding> {
+pub fn way(policy: Option<RelayPolicy>, ways: &[Option<Via>]) -> Option<Finding> {
     let (id, title) = ("call.way", Text::new("trial call: way of the media", "시험 통화: 미디어 경로"));
     let mut shown: Vec<Text> = Vec::new();
     for way in ways {
@@ -195,7 +196,7 @@ pub fn way(policy: Option<RelayPolicy>, ways: &[Option<String>]) -> Option<Findi
     if ways.is_empty() {
         return None;
     }
-    let relayed = ways.iter().flatten().any(|via| via.contains("relay "));
+    let relayed = ways.iter().flatten().any(Via::is_relay);
     match policy {
         Some(RelayPolicy::Auto) if relayed => {
             en.push_str(", because the server itself could not be reached");
@@ -285,8 +286,8 @@ mod tests {
 
     #[test]
     fn the_way_of_the_trial_call_is_told() {
-        let relay = Some("relay turns:turn.bank.example:443".to_owned());
-        let seen = |policy, ways: &[Option<String>]| way(policy, ways).map(|finding| finding.seen.en);
+        let relay = Some(Via::Relay("turns:turn.bank.example:443".to_owned()));
+        let seen = |policy, ways: &[Option<Via>]| way(policy, ways).map(|finding| finding.seen.en);
         let auto = Some(RelayPolicy::Auto);
         assert_eq!(
             seen(auto, &[relay.clone(), relay.clone()]).unwrap(),

@@ -57,7 +57,7 @@ pub enum RelayPolicy {
     Direct,
     /// Always.
     Relay,
-    /// When the media server itself can't be reached; that is remembered for an hour.
+    /// When the media server itself can't be reached. That is remembered, and looked at again after an hour.
     #[default]
     Auto,
 }

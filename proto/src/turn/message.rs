@@ -20,6 +20,7 @@ pub(super) const LIFETIME: u16 = 0x000D;
 pub(super) const XOR_PEER_ADDRESS: u16 = 0x0012;
 pub(super) const REALM: u16 = 0x0014;
 pub(super) const NONCE: u16 = 0x0015;
+pub(super) const REQUESTED_ADDRESS_FAMILY: u16 = 0x0017;
 pub(super) const REQUESTED_TRANSPORT: u16 = 0x0019;
 pub(super) const CONNECTION_ID: u16 = 0x002A;
 /// HMAC-SHA1.

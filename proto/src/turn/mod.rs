@@ -7,9 +7,11 @@
 mod binding;
 mod credentials;
 mod message;
+mod needed;
 mod session;
 
 pub use binding::{binding, mapped};
 pub use credentials::rest;
 pub use message::{HEADER_BYTES, MAX_MESSAGE_BYTES, Malformed, Message, length};
-pub use session::{Answer, Ask, Refusal, Session};
+pub use needed::{Choice, Needed, Way};
+pub use session::{Answer, Ask, Family, Refusal, Session};

@@ -7,7 +7,8 @@ use md5::{Digest, Md5};
 use thiserror::Error;
 
 use super::message::{
-    CONNECTION_ID, LIFETIME, Malformed, Message, NONCE, REALM, REQUESTED_TRANSPORT, Request, USERNAME, XOR_PEER_ADDRESS,
+    CONNECTION_ID, LIFETIME, Malformed, Message, NONCE, REALM, REQUESTED_ADDRESS_FAMILY, REQUESTED_TRANSPORT, Request,
+    USERNAME, XOR_PEER_ADDRESS,
 };
 use crate::secret::Credentials;
 
@@ -23,11 +24,29 @@ const CHALLENGES: u8 = 3;
 /// Realm and nonce have less than 128 characters (RFC 8489 sections 14.9 and 14.10): at most this many bytes.
 const MAX_TEXT_BYTES: usize = 763;
 
+/// REQUESTED-ADDRESS-FAMILY (RFC 8656 section 18.6): the number of IPv6, and three reserved bytes.
+const IPV6: [u8; 4] = [2, 0, 0, 0];
+
+/// Of which kind the relay's own address must be: of the server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl From<SocketAddr> for Family {
+    fn from(server: SocketAddr) -> Self {
+        if server.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     /// An allocation for TCP connections.
-    Allocate,
+    Allocate(Family),
     /// To keep the allocation.
     Refresh,
     /// A connection to the server.
@@ -39,7 +58,7 @@ pub enum Ask {
 impl Ask {
     fn method(self) -> u16 {
         match self {
-            Self::Allocate => ALLOCATE,
+            Self::Allocate(_) => ALLOCATE,
             Self::Refresh => REFRESH,
             Self::Connect(_) => CONNECT,
             Self::Bind(_) => CONNECTION_BIND,
@@ -134,7 +153,8 @@ impl Session {
         self.asked = Some((ask, transaction));
         let request = Request::new(ask.method(), &transaction);
         let request = match ask {
-            Ask::Allocate => request.with(REQUESTED_TRANSPORT, &TCP),
+            Ask::Allocate(Family::V4) => request.with(REQUESTED_TRANSPORT, &TCP),
+            Ask::Allocate(Family::V6) => request.with(REQUESTED_TRANSPORT, &TCP).with(REQUESTED_ADDRESS_FAMILY, &IPV6),
             Ask::Refresh => request,
             Ask::Connect(server) => request.with_address(XOR_PEER_ADDRESS, server),
             Ask::Bind(connection) => request.with(CONNECTION_ID, &connection.to_be_bytes()),
@@ -163,7 +183,7 @@ impl Session {
         }
         self.asked = None;
         match ask {
-            Ask::Allocate | Ask::Refresh => {
+            Ask::Allocate(_) | Ask::Refresh => {
                 let seconds = message.number(LIFETIME).ok_or(Refusal::Unproven)?;
                 Ok(Answer::Kept(Duration::from_secs(seconds.into())))
             }
@@ -205,6 +225,7 @@ mod tests {
     use proptest::prelude::*;
 
     const ID: [u8; 12] = *b"transaction1";
+    const IPV4: Ask = Ask::Allocate(Family::V4);
 
     fn session() -> Session {
         Session::new(Credentials { username: "1700000000:branch-7".into(), password: Secret::new("pw") })
@@ -231,23 +252,23 @@ mod tests {
     fn a_connection_is_made_in_the_order_of_rfc_6062() {
         let server: SocketAddr = "192.0.2.1:40003".parse().unwrap();
         let mut control = session();
-        let first = control.request(Ask::Allocate, ID);
+        let first = control.request(IPV4, ID);
         let first = Message::parse(&first).unwrap();
         assert_eq!(first.attribute(REQUESTED_TRANSPORT), Some(TCP.as_slice()));
         assert_eq!(first.attribute(MESSAGE_INTEGRITY), None);
-        assert_eq!(control.take(&error(Ask::Allocate, 401)), Ok(Answer::Again));
-        let second = control.request(Ask::Allocate, ID);
+        assert_eq!(control.take(&error(IPV4, 401)), Ok(Answer::Again));
+        let second = control.request(IPV4, ID);
         let second = Message::parse(&second).unwrap();
         assert!(second.is_from(&relay_key()));
         assert_eq!(second.attribute(NONCE), Some(b"n-1".as_slice()));
-        assert_eq!(control.take(&error(Ask::Allocate, 438)), Ok(Answer::Again));
-        control.request(Ask::Allocate, ID);
+        assert_eq!(control.take(&error(IPV4, 438)), Ok(Answer::Again));
+        control.request(IPV4, ID);
         let kept = Answer::Kept(Duration::from_secs(600));
-        assert_eq!(control.take(&success(Ask::Allocate, LIFETIME, 600)), Ok(kept));
+        assert_eq!(control.take(&success(IPV4, LIFETIME, 600)), Ok(kept));
         let connect = Ask::Connect(server);
         control.request(connect, ID);
         // What was answered before, and what nobody asked.
-        assert_eq!(control.take(&success(Ask::Allocate, LIFETIME, 600)), Ok(Answer::Other));
+        assert_eq!(control.take(&success(IPV4, LIFETIME, 600)), Ok(Answer::Other));
         assert_eq!(control.take(&success(connect, CONNECTION_ID, 77)), Ok(Answer::Connected(77)));
         // The other connection: what is known of the relay is known.
         let mut data = control.clone();
@@ -256,6 +277,18 @@ mod tests {
         assert_eq!(data.take(&answer(0x100, Ask::Bind(77)).signed(&relay_key()).bytes()), Ok(Answer::Bound));
         control.request(Ask::Refresh, ID);
         assert_eq!(control.take(&success(Ask::Refresh, LIFETIME, 600)), Ok(kept));
+    }
+
+    #[test]
+    fn an_address_of_the_servers_family_is_asked_for() {
+        let asked = |server: &str| {
+            let server: SocketAddr = server.parse().unwrap();
+            let request = session().request(Ask::Allocate(server.into()), ID);
+            Message::parse(&request).unwrap().attribute(REQUESTED_ADDRESS_FAMILY).map(<[u8]>::to_vec)
+        };
+        // Without the attribute it is one of IPv4 (RFC 8656 section 7.2).
+        assert_eq!(asked("192.0.2.1:40003"), None);
+        assert_eq!(asked("[2001:db8::1]:40003"), Some(vec![2, 0, 0, 0]));
     }
 
     #[test]
@@ -269,23 +302,23 @@ mod tests {
             (500, Refusal::Error(500, "x".into())),
         ] {
             let mut session = session();
-            session.request(Ask::Allocate, ID);
-            assert_eq!(session.take(&error(Ask::Allocate, code)), Err(expected));
+            session.request(IPV4, ID);
+            assert_eq!(session.take(&error(IPV4, code)), Err(expected));
         }
         let mut wrong = session();
-        wrong.request(Ask::Allocate, ID);
-        assert_eq!(wrong.take(&error(Ask::Allocate, 401)), Ok(Answer::Again));
-        wrong.request(Ask::Allocate, ID);
-        assert_eq!(wrong.take(&error(Ask::Allocate, 401)), Err(Refusal::Credentials));
+        wrong.request(IPV4, ID);
+        assert_eq!(wrong.take(&error(IPV4, 401)), Ok(Answer::Again));
+        wrong.request(IPV4, ID);
+        assert_eq!(wrong.take(&error(IPV4, 401)), Err(Refusal::Credentials));
     }
 
     #[test]
     fn who_does_not_know_the_password_is_not_the_relay() {
         let mut session = session();
-        session.request(Ask::Allocate, ID);
-        session.take(&error(Ask::Allocate, 401)).unwrap();
-        session.request(Ask::Allocate, ID);
-        let forged = answer(0x100, Ask::Allocate).with(LIFETIME, &[0, 0, 2, 88]);
+        session.request(IPV4, ID);
+        session.take(&error(IPV4, 401)).unwrap();
+        session.request(IPV4, ID);
+        let forged = answer(0x100, IPV4).with(LIFETIME, &[0, 0, 2, 88]);
         assert_eq!(session.take(&forged.clone().bytes()), Err(Refusal::Unproven));
         assert_eq!(session.take(&forged.signed(b"another key").bytes()), Err(Refusal::Unproven));
     }
@@ -296,8 +329,8 @@ mod tests {
             let mut session = session();
             let mut again = 0;
             for code in codes {
-                session.request(Ask::Allocate, ID);
-                match session.take(&error(Ask::Allocate, code)) {
+                session.request(IPV4, ID);
+                match session.take(&error(IPV4, code)) {
                     Ok(answer) => prop_assert_eq!(answer, Answer::Again),
                     Err(refusal) => { prop_assert_eq!(refusal, Refusal::Credentials); break }
                 }

@@ -16,6 +16,7 @@ use kiosk_proto::config::{AudioSource, CameraSource, Config};
 use kiosk_proto::ice::{Direction, TcpOnlyCandidate, TcpOnlyPolicy, TcpOnlySdp};
 use kiosk_proto::janus::{FeedId, HandleId, Message, Participant, Request, RoomEvent};
 use kiosk_proto::secret::Secret;
+use kiosk_proto::via::Via;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{interval, sleep, timeout};
@@ -78,7 +79,7 @@ pub struct Shown {
     /// Sockets of this process.
     pub sockets: Sockets,
     /// What stands between here and the server, for each connection; none when it was dialled itself.
-    pub ways: Vec<Option<String>>,
+    pub ways: Vec<Option<Via>>,
     /// What the peer connections say of themselves.
     pub pairs: Vec<SelectedPair>,
     /// What was on the wire.

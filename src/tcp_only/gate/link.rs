@@ -3,11 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kiosk_proto::gate::{Class, DEFAULT_LIMIT, GateQueue, GateState};
+use kiosk_proto::via::Via;
 use tokio::sync::Notify;
 
 use super::registry::Entry;
@@ -27,11 +28,13 @@ pub(super) struct Server {
 pub struct Link {
     local: SocketAddr,
     remote: SocketAddr,
-    via: Option<String>,
+    via: Option<Via>,
     server: Mutex<Option<Arc<Server>>>,
     queue: Mutex<GateQueue>,
     limit: AtomicU64,
     start: Instant,
+    /// Whether a byte came from the server.
+    pub(super) answered: AtomicBool,
     /// Told when the limit or the queues were changed from outside.
     pub(super) changed: Notify,
 }
@@ -47,6 +50,7 @@ impl Link {
             queue: Mutex::default(),
             limit: AtomicU64::new(DEFAULT_LIMIT),
             start: Instant::now(),
+            answered: AtomicBool::new(false),
             changed: Notify::new(),
         })
     }
@@ -62,8 +66,8 @@ impl Link {
     }
 
     /// What stands between, if anything does.
-    pub fn via(&self) -> Option<&str> {
-        self.via.as_deref()
+    pub fn via(&self) -> Option<&Via> {
+        self.via.as_ref()
     }
 
     /// Queues and connection now. None once it has ended; to be asked as often as wanted, it costs two system calls.

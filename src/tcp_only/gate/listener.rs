@@ -4,10 +4,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use kiosk_proto::audit;
 use kiosk_proto::call::Event;
+use kiosk_proto::via::Via;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -15,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::pump::Ended;
 use super::registry::{Entry, GateSocket};
 use super::{Link, Shared, lock, pump, tcp};
 use crate::dial;
@@ -139,6 +142,10 @@ async fn run(gate: &Arc<Shared>, server: SocketAddr, agent: &TcpStream) {
     let _closing = Closing(Arc::clone(&link));
     let ended = pump::run(&link, agent, || *lock(&gate.media) = Some(Arc::clone(&link))).await;
     debug!(leg, %server, ?ended, "a link of the media gate ended");
+    let relayed = link.via().is_some_and(Via::is_relay);
+    if !relayed && !matches!(ended, Ended::ByAgent) && !link.answered.load(Relaxed) {
+        dial::broken_off(server, &gate.route, gate.gates.learnt());
+    }
 }
 
 /// However the task of a link ends, its socket is closed: others may still hold the link for its figures.

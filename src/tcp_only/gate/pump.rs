@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use kiosk_proto::gate::{Class, Frames, GateQueue, LENGTH_BYTES, MAX_FRAME_BYTES, Room};
@@ -51,7 +52,7 @@ pub(super) async fn run(link: &Link, agent: &TcpStream, media: impl FnOnce()) ->
     let server = &server.wire;
     let ended = tokio::select! {
         ended = upwards(link, agent, server, media) => ended,
-        ended = downwards(server, agent) => ended,
+        ended = downwards(link, server, agent) => ended,
     };
     let ended = ended.unwrap_or_else(Ended::Broken);
     if matches!(ended, Ended::ByAgent) {
@@ -154,7 +155,7 @@ async fn farewell(link: &Link, server: &Wire) -> io::Result<()> {
     Ok(())
 }
 
-async fn downwards(server: &Wire, agent: &TcpStream) -> io::Result<Ended> {
+async fn downwards(link: &Link, server: &Wire, agent: &TcpStream) -> io::Result<Ended> {
     let mut buffer = vec![0; DOWNWARDS];
     loop {
         let mut rest = match server.try_read(&mut buffer) {
@@ -166,6 +167,7 @@ async fn downwards(server: &Wire, agent: &TcpStream) -> io::Result<Ended> {
             }
             Err(error) => return Err(error),
         };
+        link.answered.store(true, Relaxed);
         while !rest.is_empty() {
             agent.writable().await?;
             match agent.try_write(rest) {

@@ -22,6 +22,11 @@ struct Shared {
 }
 
 impl Gates {
+    /// Those that carry calls: what they learn outlasts the daemon.
+    pub fn of_this_kiosk() -> Self {
+        Self(Arc::new(Shared { learnt: Learnt::of_this_kiosk(), ..Shared::default() }))
+    }
+
     /// What runs the gates; the thread is started when it is first needed and stays.
     pub(super) fn runtime(&self) -> io::Result<Handle> {
         let mut runtime = self.0.runtime.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,6 +5,7 @@ use crate::{
     kiosk::{Kiosk, KioskConfig},
     mosquitto::{Mosquitto, Received, Subscriber},
     place::Place,
+    process::Process,
     world::{Host, World},
 };
 use ed25519_dalek::SigningKey;
@@ -18,6 +19,7 @@ use kiosk_proto::{
 use serde::Serialize;
 use serde_json::Value;
 use std::{
+    fs,
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -26,6 +28,8 @@ use std::{
 pub const KIOSK: &str = "kiosk-1";
 /// The group that it is in.
 pub const GROUP: &str = "east";
+/// Port of a server that takes uploads.
+pub const UPLOAD_PORT: u16 = 8443;
 /// How long something gets that should happen at once.
 pub const SOON: Duration = Duration::from_secs(15);
 
@@ -338,10 +342,37 @@ impl Fleet {
         let topic = self.topic(word);
         self.all.messages().iter().filter(|message| message.topic == topic).map(Received::json).collect()
     }
+
+    /// An HTTPS server on the server's host that takes one request and answers with a status.
+    pub fn upload_server(&self, world: &World, status: &str) -> Result<Process> {
+        let identity = self.broker.authority().server(&[&Host::Server.address().to_string()])?;
+        let dir = world.dir().display();
+        // What it prints on standard input is the answer; it has to wait for the request.
+        let script = format!(
+            "(while ! grep -q Content-Length {dir}/upload; do sleep 0.1; done; sleep 1; \
+             printf 'HTTP/1.1 {status}\\r\\nContent-Length: 0\\r\\n\\r\\n'; sleep 2) | openssl s_server -quiet -naccept 1 \
+             -port {UPLOAD_PORT} -cert {} -key {} > {dir}/upload",
+            identity.certificate.display(),
+            identity.key.display()
+        );
+        let mut command = world.at(Host::Server)?.command("sh");
+        fs::write(world.dir().join("upload"), "").map_err(Error::io("upload"))?;
+        let mut process = world.at(Host::Server)?.spawn("https", command.args(["-c", &script]))?;
+        process.until(SOON, "the server to listen", || {
+            let listening = world.run(Host::Server, "ss", &["-Hltn", &format!("sport = :{UPLOAD_PORT}")])?;
+            Ok((!listening.trim().is_empty()).then_some(()))
+        })?;
+        Ok(process)
+    }
 }
 
 /// One layer of what is reported: `device`, or the name of a group.
 pub fn layer<'a>(reported: &'a Value, name: &str) -> &'a Value {
     let layers = reported["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
     layers.iter().find(|layer| layer["layer"] == name || layer["layer"]["group"] == name).unwrap_or(&Value::Null)
+}
+
+/// The request that [`Fleet::upload_server`] was sent.
+pub fn uploaded(world: &World) -> Result<Vec<u8>> {
+    fs::read(world.dir().join("upload")).map_err(Error::io("upload"))
 }

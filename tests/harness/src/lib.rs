@@ -17,6 +17,7 @@ pub mod kiosk;
 pub mod link;
 pub mod local;
 pub mod login;
+pub mod middlebox;
 pub mod mosquitto;
 pub mod place;
 pub mod power;

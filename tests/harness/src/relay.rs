@@ -3,12 +3,18 @@
 use crate::{
     Error, Result,
     janus::{create_dir, kioskctl, secret, write_secret},
+    kiosk::KioskConfig,
     place::Place,
     process::{Process, run},
     procfs::is_listening,
     tls::ServerIdentity,
 };
-use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// Port of TURN in TLS.
 pub const TLS_PORT: u16 = 443;
@@ -64,14 +70,23 @@ impl Relay {
         Ok(Self { dir, address, identity, process })
     }
 
+    /// The configuration of a kiosk that uses it, by this policy.
+    pub fn used_by(&self, kiosk: KioskConfig, policy: &str) -> KioskConfig {
+        kiosk
+            .with("relay", "url", self.url())
+            .with("relay", "ca_file", self.ca())
+            .with("relay", "secret_file", self.secret_file())
+            .with("relay", "policy", policy)
+    }
+
     /// What a kiosk's `relay.url` says.
     pub fn url(&self) -> String {
-        format!("turns:{}:{TLS_PORT}", self.address)
+        format!("turns:{}", SocketAddr::new(self.address, TLS_PORT))
     }
 
     /// The same without TLS.
     pub fn plain_url(&self) -> String {
-        format!("turn:{}:{PLAIN_PORT}", self.address)
+        format!("turn:{}", SocketAddr::new(self.address, PLAIN_PORT))
     }
 
     /// Who signed its certificate.

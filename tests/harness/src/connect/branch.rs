@@ -1,16 +1,15 @@
 //! A branch behind its firewall, the bank's server, and what stands between them.
 
 use crate::{
-    Error, Result,
+    Result,
     janus::{Janus, JanusOptions, ROOM, WSS_PORT},
     kiosk::{Kiosk, KioskConfig},
     process::Process,
-    proxy::{HttpProxy, PASSWORD, PORT, USER},
+    proxy::{HttpProxy, PORT},
     relay::Relay,
     world::{Host, World},
 };
 use serde::Serialize;
-use std::fs;
 
 /// Where relay and proxy are.
 const BETWEEN: Host = Host::Agent2;
@@ -82,23 +81,13 @@ impl Branch {
             Way::Direct => (Between::Nothing, config),
             Way::Relay => {
                 let relay = Relay::start(&place, between, &[server.into()])?;
-                let config = config
-                    .with("relay", "url", relay.url())
-                    .with("relay", "ca_file", relay.ca())
-                    .with("relay", "secret_file", relay.secret_file())
-                    .with("relay", "policy", "relay");
+                let config = relay.used_by(config, "relay");
                 (Between::Relay(relay), config)
             }
             Way::Proxy => {
                 let ports = [WSS_PORT].into_iter().chain(40000..=40099);
                 let proxy = HttpProxy::start(&place, between, ports, &[])?;
-                let password = world.dir().join("proxy-password");
-                fs::write(&password, format!("{PASSWORD}\n")).map_err(Error::io("the password's file"))?;
-                let config = config.with("proxy", "address", proxy.address()).with("proxy", "username", USER).with(
-                    "proxy",
-                    "password_file",
-                    password.display().to_string(),
-                );
+                let config = proxy.used_by(config);
                 (Between::Proxy(proxy), config)
             }
         };

@@ -12,7 +12,7 @@ use crate::{
     procfs::usage,
     wait::until,
 };
-use kiosk_proto::figures::SetupFigures;
+use kiosk_proto::{figures::SetupFigures, via::Via};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -83,7 +83,7 @@ pub struct WayFigures {
 #[derive(Debug, Clone, Serialize)]
 pub struct Held {
     /// What the daemon says that stands between it and the server.
-    pub via: Option<String>,
+    pub via: Option<Via>,
     /// Of the sent picture, bits per second.
     pub bits_per_second: f64,
     /// Core-seconds per second of the daemon.
