@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use gstreamer_webrtc::WebRTCSDPType;
-use kiosk_proto::call::{Call, CallState, Effect, Event, Fault, Milestone, Note, PeerId, Settings};
+use kiosk_proto::call::{Call, CallState, Effect, Event, Milestone, Note, PeerId, Settings};
 use kiosk_proto::config::Config;
+use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::figures::CallFigures;
 use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
 use kiosk_proto::watchdog::Part;
@@ -314,7 +315,7 @@ impl Engine {
     fn open_socket(&mut self) -> Option<Event> {
         match with_secrets(&self.config) {
             Ok(settings) => self.settings = settings,
-            Err(error) => return Some(Event::SocketClosed(Fault::new("secret-unreadable", error.to_string()))),
+            Err(error) => return Some(Event::SocketClosed(Fault::new(FaultCode::SecretUnreadable, error.to_string()))),
         }
         self.sockets += 1;
         // The session before has to be gone when the next one enters the room.
@@ -454,17 +455,19 @@ async fn all_closed(closing: Vec<JoinHandle<()>>, at_most: Duration) {
 
 fn media_fault(error: &MediaError) -> Fault {
     let code = match error {
-        MediaError::Encoder(_) => "no-encoder",
-        MediaError::NoElement(_) => "plugin-missing",
-        MediaError::Refused(_) | MediaError::Agent(_) => "media-failed",
+        MediaError::Encoder(_) => FaultCode::NoEncoder,
+        MediaError::NoElement(_) => FaultCode::PluginMissing,
+        MediaError::Refused(_) | MediaError::Agent(_) => FaultCode::MediaFailed,
     };
     Fault::new(code, error.to_string())
 }
 
 fn log(note: &Note) {
     match note {
-        Note::Fault(fault) => warn!(FAULT = fault.code, "{}", fault.message),
-        Note::Violation(evidence) => error!(FAULT = "tcp-only-violation", "{evidence}; the call is ended"),
+        Note::Fault(fault) => warn!(FAULT = fault.code.as_str(), "{}", fault.message),
+        Note::Violation(evidence) => {
+            error!(FAULT = FaultCode::TcpOnlyViolation.as_str(), "{evidence}; the call is ended")
+        }
         Note::Claimed => info!("signalling is back; the media went on"),
         Note::Restart(delay) => info!(delay_ms = delay.as_millis(), "starting over"),
         // The name is a field of its own: an excerpt of the journal that leaves the kiosk has no names in it.

@@ -3,6 +3,7 @@
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use kiosk_proto::config::{Audio, AudioSink, AudioSource, NoiseSuppression};
+use kiosk_proto::fault::FaultCode;
 
 use tracing::warn;
 
@@ -20,7 +21,9 @@ pub fn open(audio: &Audio, inlet: &Inlet, events: &Events) -> Option<Device> {
     }
     let (audio, inlet) = (audio.clone(), inlet.clone());
     let remedy = "plug it in, or set audio.source_device to one that `arecord -L` lists";
-    Some(Device::supervise("microphone-unavailable", remedy, events.clone(), move || build(&audio, inlet.clone())))
+    Some(Device::supervise(FaultCode::MicrophoneUnavailable, remedy, events.clone(), move || {
+        build(&audio, inlet.clone())
+    }))
 }
 
 fn build(audio: &Audio, inlet: Inlet) -> Result<gst::Pipeline, MediaError> {

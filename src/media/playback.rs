@@ -7,6 +7,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
 use kiosk_proto::config::{AudioSink, Config, DisplaySink};
+use kiosk_proto::fault::FaultCode;
 use tracing::{info, warn};
 
 use super::device::Device;
@@ -58,7 +59,7 @@ impl Playback {
         if config.audio.sink == AudioSink::Alsa {
             let device = config.audio.sink_device.clone();
             let remedy = "plug it in, or set audio.sink_device to one that `aplay -L` lists";
-            devices.push(Device::supervise("speaker-unavailable", remedy, events.clone(), move || {
+            devices.push(Device::supervise(FaultCode::SpeakerUnavailable, remedy, events.clone(), move || {
                 let pipeline = pipeline(
                     "appsrc name=in ! audioconvert ! audioresample ! alsasink name=speaker buffer-time=80000 latency-time=20000",
                 )?;
@@ -70,7 +71,7 @@ impl Playback {
         if shows(config.display.sink) {
             let pictures = self.pictures.clone();
             let remedy = "is a session running that the daemon may show a window in? Else set display.sink = \"none\"";
-            devices.push(Device::supervise("display-unavailable", remedy, events.clone(), move || {
+            devices.push(Device::supervise(FaultCode::DisplayUnavailable, remedy, events.clone(), move || {
                 let pipeline = pipeline("appsrc name=in ! videoconvert ! videoscale ! autovideosink sync=false")?;
                 lead(&pictures, &pipeline, None, 2)?;
                 Ok(pipeline)

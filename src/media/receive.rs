@@ -5,8 +5,9 @@ use std::sync::Once;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_webrtc as webrtc;
-use kiosk_proto::call::{Event, Fault, PeerId};
+use kiosk_proto::call::{Event, PeerId};
 use kiosk_proto::config::Config;
+use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
 use tracing::warn;
 
@@ -87,7 +88,7 @@ impl Receiver {
                 }
             };
             if let Err(error) = linked {
-                events.happened(Event::PeerFailed(id, Fault::new("agent-media-lost", error.to_string())));
+                events.happened(Event::PeerFailed(id, Fault::new(FaultCode::AgentMediaLost, error.to_string())));
             }
         });
     }

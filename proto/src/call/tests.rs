@@ -144,8 +144,8 @@ impl Rig {
         peer
     }
 
-    fn fault(&self) -> &str {
-        self.call.faults().keys().next().copied().unwrap_or_default()
+    fn fault(&self) -> Option<FaultCode> {
+        self.call.faults().keys().next().copied()
     }
 
     /// Lets time pass until the machine wants to do something.
@@ -160,7 +160,7 @@ fn agent(feed: u64) -> Participant {
 }
 
 fn lost() -> Event {
-    Event::SocketClosed(Fault::new("server-lost", "x"))
+    Event::SocketClosed(Fault::new(FaultCode::ServerLost, "x"))
 }
 
 #[test]
@@ -242,8 +242,8 @@ fn another_kiosk_in_the_room_is_left_alone_and_our_own_ghost_is_not_minded() {
     let kiosk = |display: &str| Participant { feed: FeedId(9), display: display.to_owned(), publishing: true };
     let mut rig = Rig::started();
     let peer = rig.joined(vec![kiosk("kiosk/b")]);
-    assert_eq!((rig.call.state(), rig.fault()), (CallState::Connecting, "room-of-another"));
-    assert!(rig.call.faults()["room-of-another"].starts_with("kiosk/b is in room 1001"));
+    assert_eq!((rig.call.state(), rig.fault()), (CallState::Connecting, Some(FaultCode::RoomOfAnother)));
+    assert!(rig.call.faults()[&FaultCode::RoomOfAnother].starts_with("kiosk/b is in room 1001"));
     assert!(rig.effects.contains(&Effect::StopPeer(peer)));
     rig.wait();
     rig.joined(vec![kiosk("kiosk/a"), agent(5)]);
@@ -264,13 +264,13 @@ fn a_lost_socket_is_claimed_and_the_media_goes_on() {
     let (mut rig, peer) = Rig::active();
     rig.effects.clear();
     rig.event(lost());
-    assert_eq!((rig.call.state(), rig.fault()), (CallState::Recovering, "server-lost"));
+    assert_eq!((rig.call.state(), rig.fault()), (CallState::Recovering, Some(FaultCode::ServerLost)));
     rig.wait();
     assert!(rig.effects.contains(&Effect::OpenSocket));
     rig.event(Event::SocketOpen);
     let claim = rig.request("claim");
     rig.event(Event::Message(Message::Success { transaction: claim, id: None, event: None }));
-    assert_eq!((rig.call.state(), rig.fault()), (CallState::Active, ""));
+    assert_eq!((rig.call.state(), rig.fault()), (CallState::Active, None));
     let participants = rig.request("listparticipants");
     let event = Some(RoomEvent::Participants(vec![agent(5)]));
     rig.event(Event::Message(Message::Success { transaction: participants, id: None, event }));
@@ -319,7 +319,7 @@ fn a_session_that_is_gone_starts_over() {
 #[test]
 fn a_session_left_behind_is_ended_before_the_next_one() {
     let (mut rig, peer) = Rig::waiting();
-    rig.event(Event::PeerFailed(peer, Fault::new("media-lost", "x")));
+    rig.event(Event::PeerFailed(peer, Fault::new(FaultCode::MediaLost, "x")));
     rig.wait();
     rig.effects.clear();
     rig.event(Event::SocketOpen);
@@ -338,7 +338,7 @@ fn a_session_left_behind_is_ended_before_the_next_one() {
 
 #[test]
 fn what_janus_refuses_is_named_and_tried_again() {
-    let refused = |code, fault: &str| {
+    let refused = |code, fault: FaultCode| {
         let mut rig = Rig::started();
         rig.event(Event::SocketOpen);
         let create = rig.request("create");
@@ -347,7 +347,7 @@ fn what_janus_refuses_is_named_and_tried_again() {
         rig.success(attach, PUBLISHER);
         let error = JanusError { code, reason: "no".to_owned(), plugin: true };
         rig.room(PUBLISHER, RoomEvent::Error(error), None);
-        assert_eq!((rig.call.state(), rig.fault()), (CallState::Connecting, fault));
+        assert_eq!((rig.call.state(), rig.fault()), (CallState::Connecting, Some(fault)));
         rig.effects.clear();
         rig.wait();
         assert!(rig.effects.contains(&Effect::OpenSocket));
@@ -355,11 +355,11 @@ fn what_janus_refuses_is_named_and_tried_again() {
         rig.event(Event::OfferReady(peer, sdp(Direction::Outgoing)));
         rig.room(PUBLISHER, RoomEvent::Configured, Some("answer"));
         rig.event(Event::Message(Message::WebRtcUp(HandleId(PUBLISHER))));
-        assert_eq!((rig.call.state(), rig.fault()), (CallState::Waiting, ""), "gone with its cause");
+        assert_eq!((rig.call.state(), rig.fault()), (CallState::Waiting, None), "gone with its cause");
     };
-    refused(432, "room-full");
-    refused(433, "token-refused");
-    refused(426, "room-unknown");
+    refused(432, FaultCode::RoomFull);
+    refused(433, FaultCode::TokenRefused);
+    refused(426, FaultCode::RoomUnknown);
 }
 
 #[test]
@@ -370,8 +370,8 @@ fn a_room_without_h264_says_so() {
     let jsep = Some(("answer".to_owned(), SDP.replace("m=video 9", "m=video 0")));
     let event = RoomEvent::Configured;
     rig.event(Event::Message(Message::Event { transaction: None, sender: HandleId(PUBLISHER), event, jsep }));
-    assert_eq!(rig.fault(), "room-codec");
-    assert!(rig.call.faults()["room-codec"].contains("videocodec = \"h264\""));
+    assert_eq!(rig.fault(), Some(FaultCode::RoomCodec));
+    assert!(rig.call.faults()[&FaultCode::RoomCodec].contains("videocodec = \"h264\""));
 }
 
 #[test]
@@ -382,8 +382,8 @@ fn media_that_does_not_connect_names_the_ports() {
     rig.request("publish");
     rig.room(PUBLISHER, RoomEvent::Configured, Some("answer"));
     rig.wait();
-    assert_eq!(rig.fault(), "media-unreachable");
-    assert!(rig.call.faults()["media-unreachable"].contains("192.0.2.1:40003"));
+    assert_eq!(rig.fault(), Some(FaultCode::MediaUnreachable));
+    assert!(rig.call.faults()[&FaultCode::MediaUnreachable].contains("192.0.2.1:40003"));
 }
 
 #[test]
@@ -395,12 +395,15 @@ fn a_connection_that_fails_before_it_was_up_is_blocked_and_one_that_was_up_is_lo
     rig.room(PUBLISHER, RoomEvent::Configured, Some("answer"));
     rig.event(Event::NoWay(peer, "the proxy forbids it".to_owned()));
     rig.event(Event::ConnectionFailed(peer));
-    assert_eq!(rig.fault(), "media-unreachable");
-    assert_eq!(rig.call.faults()["media-unreachable"], "no media connection to 192.0.2.1:40003: the proxy forbids it");
+    assert_eq!(rig.fault(), Some(FaultCode::MediaUnreachable));
+    assert_eq!(
+        rig.call.faults()[&FaultCode::MediaUnreachable],
+        "no media connection to 192.0.2.1:40003: the proxy forbids it"
+    );
 
     let (mut rig, peer) = Rig::waiting();
     rig.event(Event::ConnectionFailed(peer));
-    assert_eq!(rig.fault(), "media-lost");
+    assert_eq!(rig.fault(), Some(FaultCode::MediaLost));
 }
 
 #[test]
@@ -413,8 +416,8 @@ fn media_ports_that_differ_from_those_of_the_server_are_told_with_both() {
     rig.request("publish");
     rig.room(PUBLISHER, RoomEvent::Configured, Some("answer"));
     rig.wait();
-    assert_eq!(rig.fault(), "no-tcp-candidate");
-    let message = &rig.call.faults()["no-tcp-candidate"];
+    assert_eq!(rig.fault(), Some(FaultCode::NoTcpCandidate));
+    let message = &rig.call.faults()[&FaultCode::NoTcpCandidate];
     assert!(message.contains("port 40003") && message.contains("41000-41099"), "{message}");
 }
 
@@ -426,7 +429,7 @@ fn a_silent_server_is_a_lost_one() {
     rig.request("keepalive");
     assert_eq!(rig.call.state(), CallState::Waiting);
     rig.wait();
-    assert_eq!((rig.call.state(), rig.fault()), (CallState::Recovering, "server-silent"));
+    assert_eq!((rig.call.state(), rig.fault()), (CallState::Recovering, Some(FaultCode::ServerSilent)));
     assert!(rig.effects.contains(&Effect::CloseSocket));
 }
 
@@ -438,18 +441,18 @@ fn a_violation_ends_the_call_and_stays_visible() {
     assert!(rig.effects.contains(&Effect::StopPeer(peer)));
     assert!(matches!(rig.effects.last(), Some(Effect::Ended("TCP-only violation"))));
     rig.event(Event::Stopped);
-    assert_eq!((rig.call.state(), rig.fault()), (CallState::Idle, "tcp-only-violation"));
+    assert_eq!((rig.call.state(), rig.fault()), (CallState::Idle, Some(FaultCode::TcpOnlyViolation)));
     rig.event(Event::Start { call_id: "d".to_owned() });
-    assert_eq!((rig.call.state(), rig.fault()), (CallState::Connecting, ""));
+    assert_eq!((rig.call.state(), rig.fault()), (CallState::Connecting, None));
 }
 
 #[test]
 fn a_camera_fault_neither_ends_nor_hides_the_call() {
     let (mut rig, _) = Rig::active();
-    rig.event(Event::FaultRaised(Fault::new("camera-unavailable", "unplugged")));
-    assert_eq!((rig.call.state(), rig.fault()), (CallState::Active, "camera-unavailable"));
-    rig.event(Event::FaultCleared("camera-unavailable"));
-    assert_eq!((rig.call.state(), rig.fault()), (CallState::Active, ""));
+    rig.event(Event::FaultRaised(Fault::new(FaultCode::CameraUnavailable, "unplugged")));
+    assert_eq!((rig.call.state(), rig.fault()), (CallState::Active, Some(FaultCode::CameraUnavailable)));
+    rig.event(Event::FaultCleared(FaultCode::CameraUnavailable));
+    assert_eq!((rig.call.state(), rig.fault()), (CallState::Active, None));
 }
 
 fn any_room_event() -> impl Strategy<Value = RoomEvent> {
@@ -503,7 +506,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => peer().prop_map(|peer| Event::OfferReady(peer, sdp(Direction::Outgoing))),
         4 => peer().prop_map(|peer| Event::AnswerReady(peer, sdp(Direction::Outgoing))),
         2 => peer().prop_map(|peer| Event::LocalCandidate(peer, None)),
-        1 => peer().prop_map(|peer| Event::PeerFailed(peer, Fault::new("media-lost", ""))),
+        1 => peer().prop_map(|peer| Event::PeerFailed(peer, Fault::new(FaultCode::MediaLost, ""))),
         1 => peer().prop_map(Event::ConnectionFailed),
         1 => peer().prop_map(|peer| Event::NoWay(peer, "no way".to_owned())),
         2 => peer().prop_map(Event::AgentMedia),
