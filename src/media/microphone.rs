@@ -51,9 +51,14 @@ fn build(audio: &Audio, inlet: Inlet) -> Result<gst::Pipeline, MediaError> {
     Ok(pipeline)
 }
 
+/// Whether there is an echo to cancel, and it is wanted.
+pub fn cancels_echo(audio: &Audio) -> bool {
+    audio.echo_cancellation && audio.source == AudioSource::Alsa && audio.sink == AudioSink::Alsa
+}
+
 /// Echo cancelling and noise suppression, as far as wanted: each costs processor time.
 fn processing(audio: &Audio) -> String {
-    let echo = audio.echo_cancellation && audio.source == AudioSource::Alsa && audio.sink == AudioSink::Alsa;
+    let echo = cancels_echo(audio);
     let level = match audio.noise_suppression {
         NoiseSuppression::Off => None,
         NoiseSuppression::Low => Some("low"),
