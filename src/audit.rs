@@ -6,6 +6,7 @@ use std::time::Duration;
 use kiosk_proto::audit::{self, SelectedPair};
 use kiosk_proto::call::Event;
 use kiosk_proto::config::PortRange;
+use kiosk_proto::fault::FaultCode;
 use kiosk_proto::figures::SocketFigures;
 use kiosk_proto::watchdog::Part;
 use tracing::error;
@@ -92,7 +93,7 @@ impl Audit {
                 (evidence != before && !evidence.is_empty()).then_some(evidence)
             };
             if let Some(evidence) = evidence {
-                error!(FAULT = "tcp-only-violation", "{evidence}");
+                error!(FAULT = FaultCode::TcpOnlyViolation.as_str(), "{evidence}");
                 events.send(News::Happened(Event::Violation(evidence))).await;
             }
         }

@@ -1,22 +1,23 @@
 //! The task that owns the call: takes events, lets `kiosk_proto::call` decide, carries the decisions out.
 
 mod figures;
+mod media;
 mod view;
 
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use gstreamer_webrtc::WebRTCSDPType;
-use kiosk_proto::call::{Call, CallState, Effect, Event, Fault, Milestone, Note, PeerId, Settings};
+use kiosk_proto::call::{Call, CallState, Effect, Event, Milestone, Note, Settings};
 use kiosk_proto::config::Config;
+use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::figures::CallFigures;
-use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
+use kiosk_proto::ice::TcpOnlyPolicy;
 use kiosk_proto::watchdog::Part;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::audit::Audit;
@@ -24,20 +25,16 @@ use crate::config::{LoadError, secret};
 use crate::events::{CallRunning, Events, News, Started};
 use crate::host::systemd::Pulse;
 use crate::janus::Socket;
-use crate::media::MediaError;
-use crate::media::camera::Camera;
-use crate::media::device::Device;
 use crate::media::last_rate::LastRate;
-use crate::media::link::{self, LinkWatch};
-use crate::media::microphone;
-use crate::media::peer::Peer;
-use crate::media::playback::{Playback, PlaybackDevices};
+use crate::media::link::LinkWatch;
+use crate::media::playback::Playback;
 use crate::media::port::Inlet;
 use crate::media::publish::Publisher;
 use crate::media::receive::Receiver;
 use crate::tcp_only::gate::Gates;
 
 use figures::Sampler;
+use media::{Devices, all_closed, media_fault};
 pub use view::View;
 
 /// The longest time between two turns, so that the watchdog sees a living task.
@@ -48,14 +45,6 @@ const CLOSE: Duration = Duration::from_millis(1500);
 const SOON: Duration = Duration::from_millis(2);
 /// How long Janus is not told of it.
 const HANG_UP: Duration = Duration::from_millis(700);
-
-/// Camera, microphone, loudspeaker and screen of the running call.
-#[derive(Debug)]
-struct Devices {
-    camera: Camera,
-    microphone: Option<Device>,
-    playback: PlaybackDevices,
-}
 
 /// Owner of the call.
 pub struct Engine {
@@ -314,7 +303,7 @@ impl Engine {
     fn open_socket(&mut self) -> Option<Event> {
         match with_secrets(&self.config) {
             Ok(settings) => self.settings = settings,
-            Err(error) => return Some(Event::SocketClosed(Fault::new("secret-unreadable", error.to_string()))),
+            Err(error) => return Some(Event::SocketClosed(Fault::new(FaultCode::SecretUnreadable, error.to_string()))),
         }
         self.sockets += 1;
         // The session before has to be gone when the next one enters the room.
@@ -330,99 +319,6 @@ impl Engine {
             before.await;
             next.await;
         }));
-    }
-
-    fn start_publisher(&mut self, id: PeerId) -> Result<(), MediaError> {
-        let (policy, events, gates) = (self.settings.policy.clone(), self.events.clone(), self.gates.clone());
-        let rate = link::settings(&self.config, &self.last_rate);
-        let publisher = Publisher::new(id, &self.config, policy, events, gates, rate)?;
-        self.pictures.lead_to(Some(publisher.pictures.clone()));
-        self.sound.lead_to(publisher.sound.clone());
-        self.publisher = Some(publisher.clone());
-        let events = self.events.clone();
-        tokio::spawn(async move {
-            events.happened(match publisher.offer().await {
-                Ok(offer) => Event::OfferReady(id, offer),
-                Err(error) => Event::PeerFailed(id, media_fault(&error)),
-            });
-        });
-        if self.devices.is_none() {
-            self.devices = Some(self.open_devices()?);
-        }
-        Ok(())
-    }
-
-    fn open_devices(&self) -> Result<Devices, MediaError> {
-        // The loudspeaker first: the microphone's echo canceller looks for its signal.
-        let playback = self.playback.open(&self.config, &self.events)?;
-        let microphone = microphone::open(&self.config.audio, &self.sound, &self.events);
-        let camera = Camera::open(&self.config.camera, self.pictures.clone(), self.events.clone(), self.pulse.clone());
-        Ok(Devices { camera, microphone, playback })
-    }
-
-    fn start_receiver(&mut self, id: PeerId, offer: TcpOnlySdp) -> Result<(), MediaError> {
-        let (policy, events, gates) = (self.settings.policy.clone(), self.events.clone(), self.gates.clone());
-        let receiver = Receiver::new(id, &self.config, policy, events, gates, &self.playback)?;
-        self.receiver = Some(receiver.clone());
-        let events = self.events.clone();
-        tokio::spawn(async move {
-            events.happened(match receiver.answer(&offer).await {
-                Ok(answer) => Event::AnswerReady(id, answer),
-                Err(error) => Event::PeerFailed(id, media_fault(&error)),
-            });
-        });
-        Ok(())
-    }
-
-    fn peer(&self, id: PeerId) -> Option<Peer> {
-        let publisher = self.publisher.as_ref().map(|publisher| &publisher.peer);
-        let receiver = self.receiver.as_ref().map(|receiver| &receiver.peer);
-        [publisher, receiver].into_iter().flatten().find(|peer| peer.id() == id).cloned()
-    }
-
-    fn stop_peer(&mut self, id: PeerId) {
-        let Some(peer) = self.peer(id) else { return };
-        if self.publisher.as_ref().is_some_and(|publisher| publisher.peer.id() == id) {
-            self.link = None;
-            self.pictures.lead_to(None);
-            self.pictures.hold(false);
-            self.pictures.pace(0);
-            self.sound.lead_to(None);
-            self.publisher = None;
-        } else {
-            self.receiver = None;
-        }
-        self.closing.retain(|task| !task.is_finished());
-        let is_left = peer.is_left();
-        self.closing.push(tokio::spawn(async move {
-            let closed = async {
-                let _ = spawn_blocking(move || peer.stop()).await;
-                while is_left() {
-                    sleep(SOON).await;
-                }
-            };
-            let _ = timeout(CLOSE, closed).await;
-        }));
-    }
-
-    async fn close_all(&mut self) {
-        if let Some(devices) = self.devices.take() {
-            devices.camera.stop().await;
-            if let Some(microphone) = devices.microphone {
-                microphone.stop().await;
-            }
-            devices.playback.close().await;
-        }
-        self.pulse.rest(Part::Frames);
-        all_closed(mem::take(&mut self.closing), CLOSE).await;
-        self.audit.pairs(Vec::new(), self.settings.policy.media_ports);
-    }
-
-    fn watch_link(&mut self) {
-        if let Some(publisher) = &self.publisher {
-            let (rate, last) = (link::settings(&self.config, &self.last_rate), self.last_rate.clone());
-            self.link = Some(LinkWatch::start(publisher.clone(), self.pictures.clone(), rate, last));
-        }
     }
 
     fn reached(&mut self, milestone: Milestone) {
@@ -445,26 +341,12 @@ impl Engine {
     }
 }
 
-/// Waits for connections that are being closed.
-async fn all_closed(closing: Vec<JoinHandle<()>>, at_most: Duration) {
-    if timeout(at_most, join_all(closing)).await.is_err() {
-        warn!("a connection does not close; it is left behind");
-    }
-}
-
-fn media_fault(error: &MediaError) -> Fault {
-    let code = match error {
-        MediaError::Encoder(_) => "no-encoder",
-        MediaError::NoElement(_) => "plugin-missing",
-        MediaError::Refused(_) | MediaError::Agent(_) => "media-failed",
-    };
-    Fault::new(code, error.to_string())
-}
-
 fn log(note: &Note) {
     match note {
-        Note::Fault(fault) => warn!(FAULT = fault.code, "{}", fault.message),
-        Note::Violation(evidence) => error!(FAULT = "tcp-only-violation", "{evidence}; the call is ended"),
+        Note::Fault(fault) => warn!(FAULT = fault.code.as_str(), "{}", fault.message),
+        Note::Violation(evidence) => {
+            error!(FAULT = FaultCode::TcpOnlyViolation.as_str(), "{evidence}; the call is ended")
+        }
         Note::Claimed => info!("signalling is back; the media went on"),
         Note::Restart(delay) => info!(delay_ms = delay.as_millis(), "starting over"),
         // The name is a field of its own: an excerpt of the journal that leaves the kiosk has no names in it.

@@ -24,6 +24,7 @@ use hickory_resolver::config::{ConnectionConfig, ProtocolConfig, ResolverConfig}
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{TokioResolver, system_conf};
 use kiosk_proto::config::{Proxy, ProxyAddress, RelayUrl};
+use kiosk_proto::fault::FaultCode;
 use kiosk_proto::proxy::{Refusal, authority};
 use kiosk_proto::turn;
 use nix::libc;
@@ -190,12 +191,12 @@ impl DialError {
     }
 
     /// Stable name of the fault.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> FaultCode {
         match self {
-            Self::Resolve { .. } | Self::Connect { .. } | Self::Relay { .. } => "server-unreachable",
-            Self::Proxy { .. } => "proxy-refused",
-            Self::Secret(_) => "secret-unreadable",
-            Self::Tls { .. } | Self::Trust { .. } | Self::Identity { .. } => "server-certificate",
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Relay { .. } => FaultCode::ServerUnreachable,
+            Self::Proxy { .. } => FaultCode::ProxyRefused,
+            Self::Secret(_) => FaultCode::SecretUnreadable,
+            Self::Tls { .. } | Self::Trust { .. } | Self::Identity { .. } => FaultCode::ServerCertificate,
         }
     }
 }

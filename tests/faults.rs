@@ -57,6 +57,27 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).map_err(Error::io(path.display().to_string()))
 }
 
+/// A new configuration, between two calls.
+fn reload(kiosk: &mut Kiosk, config: &KioskConfig) -> Result<()> {
+    const TAKEN: &str = "takes effect with the next call";
+    let seen = kiosk.process().log_text().matches(TAKEN).count();
+    kiosk.write_config(config)?;
+    kiosk.process().signal(Signal::SIGHUP)?;
+    until(
+        TURN,
+        "the new configuration",
+        || Ok((kiosk.process().log_text().matches(TAKEN).count() > seen).then_some(())),
+    )
+}
+
+/// A second of darkness, 320x240 at 30 frames/s, as YUV4MPEG2.
+fn film() -> String {
+    format!(
+        "YUV4MPEG2 W320 H240 F30:1 Ip C420jpeg\n{}",
+        format!("FRAME\n{}", "\u{10}".repeat(320 * 240 * 3 / 2)).repeat(30)
+    )
+}
+
 fn restart(janus: &mut Janus) -> Result<()> {
     janus.kill()?;
     janus.restart()
@@ -220,9 +241,21 @@ fn a_camera_or_an_encoder_that_is_not_there() {
         kiosk.wait_state("waiting", TURN)?;
         kiosk.end_call()?;
 
-        kiosk.write_config(&config.clone().with("video", "encoder", "mpph264enc"))?;
-        kiosk.process().signal(Signal::SIGHUP)?;
-        kiosk.process().wait_log("takes effect with the next call", TURN)?;
+        // One that is plugged in later: a recording stands for it, since no device can be made here.
+        let recording = world.dir().join("camera.y4m");
+        let name = recording.display().to_string();
+        let later = config.clone().with("camera", "source", "file").with("camera", "file", name.clone());
+        reload(&mut kiosk, &later.with("camera", "width", 320).with("camera", "height", 240))?;
+        kiosk.start_call()?;
+        says(&mut kiosk, "camera-unavailable", &[&name])?;
+        kiosk.wait_state("waiting", TURN)?;
+        let unfinished = recording.with_extension("part");
+        write(&unfinished, &film())?;
+        fs::rename(&unfinished, &recording).map_err(Error::io(name))?;
+        recovers(&mut kiosk)?;
+        kiosk.end_call()?;
+
+        reload(&mut kiosk, &config.clone().with("video", "encoder", "mpph264enc"))?;
         kiosk.start_call()?;
         says(&mut kiosk, "no-encoder", &["mpph264enc: not installed", "`kioskd encoders`"])?;
         kiosk.write_config(&config)?;

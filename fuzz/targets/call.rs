@@ -15,7 +15,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kiosk_fuzz::{assert_only_tcp, policy};
-use kiosk_proto::call::{Call, CallState, Effect, Event, Fault, PeerId, Settings};
+use kiosk_proto::call::{Call, CallState, Effect, Event, PeerId, Settings};
+use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::ice::{Direction, TcpOnlySdp};
 use kiosk_proto::janus::Message;
 use kiosk_proto::secret::Secret;
@@ -97,7 +98,7 @@ impl World {
         let own = self.own.clone();
         match kind {
             Some('o') => self.event(Event::SocketOpen),
-            Some('c') => self.event(Event::SocketClosed(Fault::new("server-lost", "x"))),
+            Some('c') => self.event(Event::SocketClosed(Fault::new(FaultCode::ServerLost, "x"))),
             Some('t') => self.wait(),
             Some('w') => {
                 self.now += Duration::from_millis(500);
@@ -106,15 +107,15 @@ impl World {
             Some('p') => self.event(Event::OfferReady(peer, own)),
             Some('a') => self.event(Event::AnswerReady(peer, own)),
             Some('m') => self.event(Event::AgentMedia(peer)),
-            Some('x') => self.event(Event::PeerFailed(peer, Fault::new("media-lost", "x"))),
+            Some('x') => self.event(Event::PeerFailed(peer, Fault::new(FaultCode::MediaLost, "x"))),
             Some('e') => self.event(Event::LocalCandidate(peer, None)),
             Some('l') => {
                 if let Ok(candidate) = policy().judge(Direction::Outgoing, 0, rest) {
                     self.event(Event::LocalCandidate(peer, Some(candidate)));
                 }
             }
-            Some('f') => self.event(Event::FaultRaised(Fault::new("camera-unavailable", "x"))),
-            Some('F') => self.event(Event::FaultCleared("camera-unavailable")),
+            Some('f') => self.event(Event::FaultRaised(Fault::new(FaultCode::CameraUnavailable, "x"))),
+            Some('F') => self.event(Event::FaultCleared(FaultCode::CameraUnavailable)),
             Some('S') => self.event(Event::Start { call_id: "c".to_owned() }),
             Some('E') => self.event(Event::End("asked to end")),
             Some('s') => self.event(Event::Stopped),

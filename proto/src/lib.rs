@@ -11,6 +11,7 @@ pub mod camera;
 pub mod check;
 pub mod config;
 pub mod encoder;
+pub mod fault;
 pub mod figures;
 pub mod fleet;
 pub mod gate;

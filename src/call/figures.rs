@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use kiosk_proto::audit::SelectedPair;
-use kiosk_proto::call::{CallState, Event, Fault, PeerId};
+use kiosk_proto::call::{CallState, Event, PeerId};
+use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::figures::{AudioFigures, GateFigures, LegFigures, PairFigures, VideoFigures};
 use kiosk_proto::sound::{self, SoundWatch};
 use tokio::time::timeout;
@@ -85,19 +86,19 @@ impl Engine {
     async fn listen(&mut self) {
         let watched = self.publisher.as_ref().filter(|publisher| publisher.sound.is_some());
         let gate = watched.and_then(|publisher| publisher.peer.media_link()?.state());
-        let excused = self.figures.link.dead || self.call.faults().contains_key("microphone-unavailable");
+        let excused = self.figures.link.dead || self.call.faults().contains_key(&FaultCode::MicrophoneUnavailable);
         let packets = gate.filter(|_| !excused).map(|gate| gate.classes.audio.packets_in);
         let change = self.sampler.sound.observe(self.sampler.begin.elapsed(), packets);
         self.happened(match change {
             None => return,
-            Some(sound::Change::Back) => Event::FaultCleared("sound-missing"),
+            Some(sound::Change::Back) => Event::FaultCleared(FaultCode::SoundMissing),
             Some(sound::Change::Missing) => {
                 let text = format!(
                     "no sound has left for {} s, though the microphone was opened: the agent hears nothing; plug the \
                      microphone in again, and end the call if that does not help",
                     sound::PATIENCE.as_secs()
                 );
-                Event::FaultRaised(Fault::new("sound-missing", text))
+                Event::FaultRaised(Fault::new(FaultCode::SoundMissing, text))
             }
         })
         .await;

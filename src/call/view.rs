@@ -26,7 +26,7 @@ impl Engine {
         let view = View {
             state: self.call.state(),
             call_id: self.call.call_id().to_owned(),
-            faults: self.call.faults().iter().map(|(code, text)| ((*code).to_owned(), text.clone())).collect(),
+            faults: self.call.faults().iter().map(|(code, text)| (code.to_string(), text.clone())).collect(),
             figures: self.figures.clone(),
             ended: self.ended_for,
         };

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use kiosk_proto::call::Fault;
 use kiosk_proto::check::trial::Recommended;
 use kiosk_proto::check::{
     Finding, Outcome, Text, exit_code, proof, reach as judge_reach, relay as judge_relay, server, trial as judge,
 };
 use kiosk_proto::config::Config;
+use kiosk_proto::fault::Fault;
 use kiosk_proto::ice::TcpOnlyPolicy;
 use serde_json::{Value, json};
 use tokio::sync::watch;

@@ -21,6 +21,7 @@ use std::thread;
 use std::time::Duration;
 
 use kiosk_proto::config::{Config, Site};
+use kiosk_proto::fault::FaultCode;
 use kiosk_proto::fleet::ledger::LedgerFile;
 use kiosk_proto::fleet::machine::{DesiredState, Effect, Input};
 use kiosk_proto::fleet::{Durable, Now, StateError};
@@ -164,7 +165,7 @@ pub fn boot(site: Site) -> Option<(Boot, watch::Receiver<FleetView>)> {
         for effect in effects {
             if let Effect::Persist(durable) = effect {
                 if let Err(error) = store.save(DESIRED, &durable.to_json()) {
-                    error!(FAULT = "fleet-state-not-stored", "{error}");
+                    error!(FAULT = FaultCode::FleetStateNotStored.as_str(), "{error}");
                     next = state.handle(now, Input::PersistFailed(error.to_string()));
                     break;
                 }
@@ -195,7 +196,7 @@ fn load<T>(
         }
     });
     for what in &damage {
-        error!(FAULT = "fleet-state-damaged", recovered = stored.is_some(), "{what}");
+        error!(FAULT = FaultCode::FleetStateDamaged.as_str(), recovered = stored.is_some(), "{what}");
     }
     let recovered = !damage.is_empty() && stored.is_some();
     if !damage.is_empty() {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use kiosk_proto::fault::FaultCode;
 use kiosk_proto::fleet::{EventKind, Limits, Outbox};
 use tracing::error;
 
@@ -33,14 +34,14 @@ impl Post {
             Ok(bytes) => (bytes, true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), true),
             Err(error) => {
-                error!(FAULT = "fleet-state-damaged", "{}: {error}", path.display());
+                error!(FAULT = FaultCode::FleetStateDamaged.as_str(), "{}: {error}", path.display());
                 (Vec::new(), false)
             }
         };
         let (outbox, damaged) = Outbox::replay(&bytes, Limits::default());
         if damaged > 0 {
             error!(
-                FAULT = "fleet-state-damaged",
+                FAULT = FaultCode::FleetStateDamaged.as_str(),
                 "{}: {damaged} bytes can't be read; the rest is kept",
                 path.display()
             );
@@ -148,7 +149,11 @@ impl Post {
     fn failed(&mut self, error: &io::Error) {
         if !self.stale {
             let path = self.dir.join(NAME);
-            error!(FAULT = "fleet-state-not-stored", "{}: {error}; events wait in memory", path.display());
+            error!(
+                FAULT = FaultCode::FleetStateNotStored.as_str(),
+                "{}: {error}; events wait in memory",
+                path.display()
+            );
         }
         self.file = None;
         self.stale = true;

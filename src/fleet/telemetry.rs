@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use kiosk_proto::call::CallState;
 use kiosk_proto::config::{CameraSource, Config};
+use kiosk_proto::fault::FaultCode;
 use kiosk_proto::fleet::{CallMetrics, CameraMetrics, Digest, EventKind, FirewallMetrics, Metrics};
 use serde_json::Value;
 
@@ -21,8 +22,8 @@ const MAX_COUNTERS_BYTES: u64 = 64 * 1024;
 /// What the firewall drops is counted by these.
 const DROPPED: [&str; 5] = ["udp_in", "udp_out", "tcp_in", "other_in", "other_out"];
 /// The fault of a camera that is not there.
-const CAMERA_FAULT: &str = "camera-unavailable";
-const VIOLATION: &str = "tcp-only-violation";
+const CAMERA_FAULT: &str = FaultCode::CameraUnavailable.as_str();
+const VIOLATION: &str = FaultCode::TcpOnlyViolation.as_str();
 
 /// Takes the figures.
 #[derive(Debug)]

@@ -13,7 +13,12 @@ const MAPPED_BYTES: std::ffi::c_int = 128 * 1024;
 /// Keeps the C library from two habits that suit programs whose threads stay. It raises its limit for mappings to the
 /// size of the first frame that is freed, and it gives each thread a heap of its own; each call has some thirty new threads,
 /// and what they freed was kept: 50 calls left a process of 55 MB at 180 MB. To be called before other threads begin.
+///
+/// And keeps the kernel from pages of 2 MiB: x264 asks for them for each of its pictures, and what it does not use of
+/// them, 4.6 MB at 1280x720, is memory all the same.
 pub fn give_memory_back() {
+    // What can't be set stays as it is: that costs memory and nothing else.
+    let _ = nix::sys::prctl::set_thp_disable(true);
     #[cfg(target_env = "gnu")]
     // SAFETY: sets two numbers in the allocator.
     unsafe {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use kiosk_proto::call::{Event, Fault};
+use kiosk_proto::call::Event;
 use kiosk_proto::config::Config;
+use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::janus::{MAX_MESSAGE_BYTES, Message, SUBPROTOCOL};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -114,7 +115,7 @@ pub async fn handshake(config: &Config) -> Result<WebSocketStream<Box<dyn Stream
     let stream = dial::connect(&server(config)).await.map_err(|error| Fault::new(error.code(), error.to_string()))?;
     let failed = |error: WsError| {
         let remedy = "is janus.url the WebSocket port of Janus (wss_port in janus.transport.websockets.jcfg)?";
-        Fault::new("server-unreachable", format!("{url} does not speak {SUBPROTOCOL}: {error}; {remedy}"))
+        Fault::new(FaultCode::ServerUnreachable, format!("{url} does not speak {SUBPROTOCOL}: {error}; {remedy}"))
     };
     let mut request = url.to_string().into_client_request().map_err(failed)?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
@@ -124,7 +125,9 @@ pub async fn handshake(config: &Config) -> Result<WebSocketStream<Box<dyn Stream
     match timeout(SILENCE, opening).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(error)) => Err(failed(error)),
-        Err(_) => Err(Fault::new("server-unreachable", format!("{url} does not answer the WebSocket handshake"))),
+        Err(_) => {
+            Err(Fault::new(FaultCode::ServerUnreachable, format!("{url} does not answer the WebSocket handshake")))
+        }
     }
 }
 
@@ -134,7 +137,7 @@ pub async fn handshake(config: &Config) -> Result<WebSocketStream<Box<dyn Stream
 /// Why there is no answer, with what to do.
 pub async fn ask(config: &Config) -> Result<(), Fault> {
     let mut socket = handshake(config).await?;
-    let silent = || Fault::new("server-silent", format!("{} did not say that it is a Janus", config.janus.url));
+    let silent = || Fault::new(FaultCode::ServerSilent, format!("{} did not say that it is a Janus", config.janus.url));
     let request = r#"{"janus":"info","transaction":"trial"}"#;
     socket.send(Frame::text(request)).await.map_err(|_| silent())?;
     let answer = async {
@@ -154,7 +157,7 @@ pub async fn ask(config: &Config) -> Result<(), Fault> {
 async fn run(config: &Config, number: u64, events: &Events, mut outbox: mpsc::Receiver<String>) -> Option<Fault> {
     let lost = |what: String| {
         Some(Fault::new(
-            "server-lost",
+            FaultCode::ServerLost,
             format!("the connection to {} was lost: {what}; connecting again", config.janus.url),
         ))
     };

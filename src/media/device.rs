@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use kiosk_proto::call::{Event, Fault};
+use kiosk_proto::call::Event;
+use kiosk_proto::fault::{Fault, FaultCode};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -28,7 +29,7 @@ pub struct Device {
 impl Device {
     /// Opens the device with `build`, again and again, until it works, and again when it fails.
     /// While it doesn't work, the fault `code` stands; its message ends with `remedy`.
-    pub fn supervise<B>(code: &'static str, remedy: &'static str, events: Events, build: B) -> Self
+    pub fn supervise<B>(code: FaultCode, remedy: &'static str, events: Events, build: B) -> Self
     where
         B: Fn() -> Result<gst::Pipeline, MediaError> + Send + Sync + Clone + 'static,
     {
@@ -43,7 +44,7 @@ impl Device {
     }
 }
 
-async fn run<B>(code: &'static str, remedy: &'static str, events: Events, build: B, mut stopped: watch::Receiver<bool>)
+async fn run<B>(code: FaultCode, remedy: &'static str, events: Events, build: B, mut stopped: watch::Receiver<bool>)
 where
     B: Fn() -> Result<gst::Pipeline, MediaError> + Send + Sync + Clone + 'static,
 {

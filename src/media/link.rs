@@ -4,8 +4,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kiosk_proto::call::{Event, Fault};
+use kiosk_proto::call::Event;
 use kiosk_proto::config::Config;
+use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::figures::LinkFigures;
 use kiosk_proto::gate::GateState;
 use kiosk_proto::rate::{Bounds, LinkSample, RateController, Settings, Step, Verdict};
@@ -186,7 +187,7 @@ impl Watch {
             (true, Some(since)) if since.elapsed() >= REPLACE => {
                 let text = format!("the media connection to {remote} carries nothing; the kiosk makes a new one");
                 let (peer, events) = (self.publisher.peer.id(), self.publisher.peer.events());
-                events.happened(Event::PeerFailed(peer, Fault::new("media-lost", text)));
+                events.happened(Event::PeerFailed(peer, Fault::new(FaultCode::MediaLost, text)));
                 return true;
             }
             (true, Some(_)) => {}

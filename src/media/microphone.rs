@@ -3,6 +3,7 @@
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use kiosk_proto::config::{Audio, AudioSink, AudioSource, NoiseSuppression};
+use kiosk_proto::fault::FaultCode;
 
 use tracing::warn;
 
@@ -20,7 +21,9 @@ pub fn open(audio: &Audio, inlet: &Inlet, events: &Events) -> Option<Device> {
     }
     let (audio, inlet) = (audio.clone(), inlet.clone());
     let remedy = "plug it in, or set audio.source_device to one that `arecord -L` lists";
-    Some(Device::supervise("microphone-unavailable", remedy, events.clone(), move || build(&audio, inlet.clone())))
+    Some(Device::supervise(FaultCode::MicrophoneUnavailable, remedy, events.clone(), move || {
+        build(&audio, inlet.clone())
+    }))
 }
 
 fn build(audio: &Audio, inlet: Inlet) -> Result<gst::Pipeline, MediaError> {
@@ -48,9 +51,14 @@ fn build(audio: &Audio, inlet: Inlet) -> Result<gst::Pipeline, MediaError> {
     Ok(pipeline)
 }
 
+/// Whether there is an echo to cancel, and it is wanted.
+pub fn cancels_echo(audio: &Audio) -> bool {
+    audio.echo_cancellation && audio.source == AudioSource::Alsa && audio.sink == AudioSink::Alsa
+}
+
 /// Echo cancelling and noise suppression, as far as wanted: each costs processor time.
 fn processing(audio: &Audio) -> String {
-    let echo = audio.echo_cancellation && audio.source == AudioSource::Alsa && audio.sink == AudioSink::Alsa;
+    let echo = cancels_echo(audio);
     let level = match audio.noise_suppression {
         NoiseSuppression::Off => None,
         NoiseSuppression::Low => Some("low"),

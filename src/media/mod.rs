@@ -4,6 +4,7 @@
 
 pub mod camera;
 pub mod capture;
+pub mod decoder;
 pub mod device;
 pub mod encoder;
 pub mod keyframes;
@@ -60,20 +61,13 @@ impl From<gst::StateChangeError> for MediaError {
     }
 }
 
-/// Starts GStreamer. Among the software decoders it prefers OpenH264: as fast as libav's for a call's pictures, with 19 MB
-/// less of libraries in memory. Hardware decoders rank above both.
+/// Starts GStreamer.
 ///
 /// # Errors
 /// When GStreamer does not start.
 pub fn init() -> Result<(), gst::glib::Error> {
-    use gst::prelude::*;
     gst::init()?;
-    if let (Some(openh264), Some(libav)) =
-        (gst::ElementFactory::find("openh264dec"), gst::ElementFactory::find("avdec_h264"))
-    {
-        openh264.set_rank(gst::Rank::PRIMARY);
-        libav.set_rank(gst::Rank::SECONDARY);
-    }
+    decoder::prefer_openh264();
     Ok(())
 }
 

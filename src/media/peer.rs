@@ -10,7 +10,8 @@ use gstreamer::prelude::*;
 use gstreamer_sdp as sdp;
 use gstreamer_webrtc as webrtc;
 use kiosk_proto::audit::SelectedPair;
-use kiosk_proto::call::{Event, Fault, PeerId};
+use kiosk_proto::call::{Event, PeerId};
+use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::figures::{EndpointFigures, PairFigures};
 use kiosk_proto::gate::{GatedCandidate, GatedSdp};
 use kiosk_proto::ice::{Direction, TcpOnlyCandidate, TcpOnlyPolicy, TcpOnlySdp};
@@ -149,7 +150,7 @@ impl Peer {
             bus.set_sync_handler(move |_, message| {
                 if let gst::MessageView::Error(error) = message.view() {
                     let text = format!("the {leg} pipeline stopped: {}", explain(error));
-                    events.happened(Event::PeerFailed(id, Fault::new("media-lost", text)));
+                    events.happened(Event::PeerFailed(id, Fault::new(FaultCode::MediaLost, text)));
                 }
                 gst::BusSyncReply::Drop
             });

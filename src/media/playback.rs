@@ -7,12 +7,13 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as app;
 use kiosk_proto::config::{AudioSink, Config, DisplaySink};
+use kiosk_proto::fault::FaultCode;
 use tracing::{info, warn};
 
 use super::device::Device;
 use super::meter::Meter;
 use super::port::{self, Inlet};
-use super::{MediaError, explain, named, pipeline};
+use super::{MediaError, explain, microphone, named, pipeline};
 use crate::events::Events;
 
 /// Name by which the microphone's echo canceller finds the loudspeaker's signal.
@@ -53,12 +54,12 @@ impl Playback {
     /// When an element is missing; a device that fails raises a fault and is tried again.
     pub fn open(&self, config: &Config, events: &Events) -> Result<PlaybackDevices, MediaError> {
         let speaker = Inlet::default();
-        let far_end = self.far_end(speaker.clone())?;
+        let far_end = self.far_end(speaker.clone(), microphone::cancels_echo(&config.audio))?;
         let mut devices = Vec::new();
         if config.audio.sink == AudioSink::Alsa {
             let device = config.audio.sink_device.clone();
             let remedy = "plug it in, or set audio.sink_device to one that `aplay -L` lists";
-            devices.push(Device::supervise("speaker-unavailable", remedy, events.clone(), move || {
+            devices.push(Device::supervise(FaultCode::SpeakerUnavailable, remedy, events.clone(), move || {
                 let pipeline = pipeline(
                     "appsrc name=in ! audioconvert ! audioresample ! alsasink name=speaker buffer-time=80000 latency-time=20000",
                 )?;
@@ -70,7 +71,7 @@ impl Playback {
         if shows(config.display.sink) {
             let pictures = self.pictures.clone();
             let remedy = "is a session running that the daemon may show a window in? Else set display.sink = \"none\"";
-            devices.push(Device::supervise("display-unavailable", remedy, events.clone(), move || {
+            devices.push(Device::supervise(FaultCode::DisplayUnavailable, remedy, events.clone(), move || {
                 let pipeline = pipeline("appsrc name=in ! videoconvert ! videoscale ! autovideosink sync=false")?;
                 lead(&pictures, &pipeline, None, 2)?;
                 Ok(pipeline)
@@ -79,12 +80,11 @@ impl Playback {
         Ok(PlaybackDevices { far_end, devices })
     }
 
-    /// The loudspeaker's signal on its way, measured and shown to the echo canceller. No device: it can't fail.
-    fn far_end(&self, speaker: Inlet) -> Result<gst::Pipeline, MediaError> {
-        let pipeline = pipeline(&format!(
-            "appsrc name=in ! level interval=1000000000 ! audioconvert ! audio/x-raw,format=S16LE,layout=interleaved \
-             ! webrtcechoprobe name={ECHO_PROBE} ! fakesink name=out"
-        ))?;
+    /// The loudspeaker's signal on its way, measured and, where there is one, shown to the echo canceller: without one
+    /// the probe would keep a megabyte of sound for it. No device: it can't fail.
+    fn far_end(&self, speaker: Inlet, cancels_echo: bool) -> Result<gst::Pipeline, MediaError> {
+        let probe = if cancels_echo { format!("! webrtcechoprobe name={ECHO_PROBE}") } else { String::new() };
+        let pipeline = pipeline(&format!("appsrc name=in ! level interval=1000000000 {probe} ! fakesink name=out"))?;
         lead(&self.sound, &pipeline, Some(&port::audio_caps()), 10)?;
         port::exit(&named(&pipeline, "out")?, speaker, |_| {})?;
         let seen = self.seen.clone();

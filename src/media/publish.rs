@@ -16,7 +16,7 @@ use super::last_rate::LastRate;
 use super::link;
 use super::meter::Meter;
 use super::peer::Peer;
-use super::{MediaError, encoder, named, pipeline, port};
+use super::{MediaError, decoder, encoder, named, pipeline, port};
 use crate::dial::Route;
 use crate::events::Events;
 use crate::tcp_only::gate::Gates;
@@ -126,9 +126,10 @@ impl Publisher {
         let policy = TcpOnlyPolicy { media_ports: config.janus.media_ports };
         let rate = link::settings(config, &LastRate::default());
         let publisher = Self::new(PeerId(0), config, policy, events, gates, rate)?;
-        pipeline(
-            "appsrc ! rtph264depay ! h264parse ! decodebin ! fakesink appsrc ! rtpopusdepay ! opusdec ! webrtcechoprobe ! fakesink",
-        )?;
+        let decoder = decoder::choose()?;
+        pipeline(&format!(
+            "appsrc ! rtph264depay ! h264parse ! {decoder} ! fakesink appsrc ! rtpopusdepay ! opusdec ! fakesink"
+        ))?;
         Ok(publisher.spec.element)
     }
 

@@ -5,15 +5,16 @@ use std::sync::Once;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_webrtc as webrtc;
-use kiosk_proto::call::{Event, Fault, PeerId};
+use kiosk_proto::call::{Event, PeerId};
 use kiosk_proto::config::Config;
+use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
 use tracing::warn;
 
 use super::meter::Meter;
 use super::peer::Peer;
 use super::playback::Playback;
-use super::{MediaError, pipeline, port};
+use super::{MediaError, decoder, pipeline, port};
 use crate::dial::Route;
 use crate::events::Events;
 use crate::tcp_only::gate::Gates;
@@ -87,14 +88,13 @@ impl Receiver {
                 }
             };
             if let Err(error) = linked {
-                events.happened(Event::PeerFailed(id, Fault::new("agent-media-lost", error.to_string())));
+                events.happened(Event::PeerFailed(id, Fault::new(FaultCode::AgentMediaLost, error.to_string())));
             }
         });
     }
 }
 
-/// Puts a bin behind a pad of the running pipeline. The stream goes into its element named `entry`: the parser itself
-/// can't tell which pad is meant while `decodebin` has no output.
+/// Puts a bin behind a pad of the running pipeline. The stream goes into its element named `entry`.
 fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, description: &str) -> Result<gst::Bin, MediaError> {
     let missing = || MediaError::Refused("the decoder has no input".to_owned());
     let bin = gst::parse::bin_from_description(description, false)?;
@@ -123,13 +123,20 @@ fn take_video(
     playback: &Playback,
     arrived: impl Fn() + Send + Sync + 'static,
 ) -> Result<(), MediaError> {
-    // decodebin takes the decoder of the highest rank: hardware where there is one.
+    let decoder = decoder::choose()?;
     let bin = attach(
         pipeline,
         pad,
-        "rtph264depay name=entry request-keyframe=true wait-for-keyframe=true ! h264parse ! decodebin name=decoder \
-         ! videoconvert ! video/x-raw,format=I420 ! fakesink name=out",
+        &format!(
+            "rtph264depay name=entry request-keyframe=true wait-for-keyframe=true ! h264parse ! {decoder} name=decoder \
+             ! videoconvert ! video/x-raw,format=I420 ! fakesink name=out"
+        ),
     )?;
+    playback.decoded_by(decoder);
+    // Decoding frames side by side holds each back until its neighbours are done.
+    if let Some(element) = bin.by_name("decoder").filter(|element| element.find_property("max-threads").is_some()) {
+        element.set_property_from_str("max-threads", "1");
+    }
     let out = sink(&bin)?;
     let frames = playback.frames.clone();
     port::exit(&out, playback.pictures.clone(), move |buffer| {
@@ -145,18 +152,6 @@ fn take_video(
                 playback.new_size(caps.caps());
             }
             gst::PadProbeReturn::Ok
-        });
-    }
-    if let Some(decoder) = bin.by_name("decoder").and_then(|element| element.downcast::<gst::Bin>().ok()) {
-        let playback = playback.clone();
-        decoder.connect_deep_element_added(move |_, _, element| {
-            if let Some(factory) = element.factory().filter(|factory| factory.klass().contains("Decoder")) {
-                playback.decoded_by(&factory.name());
-                // Decoding frames side by side holds each back until its neighbours are done.
-                if element.find_property("max-threads").is_some() {
-                    element.set_property_from_str("max-threads", "1");
-                }
-            }
         });
     }
     Ok(())

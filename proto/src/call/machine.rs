@@ -6,23 +6,14 @@ use std::time::Duration;
 use super::link::{At, Pending, Purpose, REQUEST_TIMEOUT, Socket};
 use super::publish::{Publisher, Stage};
 use super::receive::Receiver;
-use super::{CallState, Effect, Event, Fault, Milestone, Note, PeerId, Settings};
+use super::{CallState, Effect, Event, Milestone, Note, PeerId, Settings};
 use crate::backoff::Backoff;
+use crate::fault::{Fault, FaultCode, Part};
 use crate::ice::Direction;
 use crate::janus::{FeedId, HandleId, Message, Request, RoomEvent, SessionId};
 
 const BACKOFF_BASE: Duration = Duration::from_millis(500);
 const BACKOFF_CAP: Duration = Duration::from_secs(15);
-/// Faults of the way to the server; they are gone once the call is up.
-const DEVICE_FAULTS: [&str; 6] = [
-    "camera-unavailable",
-    "microphone-unavailable",
-    "sound-missing",
-    "speaker-unavailable",
-    "display-unavailable",
-    "tcp-only-violation",
-];
-
 /// Time and chance, as inputs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
@@ -38,7 +29,7 @@ pub struct Call {
     running: Option<Running>,
     ending: bool,
     /// What ended the last call, when that was a violation; shown until the next call.
-    faults: BTreeMap<&'static str, String>,
+    faults: BTreeMap<FaultCode, String>,
     peers: u32,
 }
 
@@ -62,7 +53,7 @@ pub(super) struct Running {
     pending: Pending,
     keepalive_due: Duration,
     peers: u32,
-    faults: BTreeMap<&'static str, String>,
+    faults: BTreeMap<FaultCode, String>,
     pub(super) out: Vec<Effect>,
 }
 
@@ -80,7 +71,7 @@ impl Call {
             }
             (Event::End(reason), Some(_)) => self.end(m, reason),
             (Event::Violation(evidence), Some(_)) => {
-                self.faults.insert("tcp-only-violation", evidence.clone());
+                self.faults.insert(FaultCode::TcpOnlyViolation, evidence.clone());
                 let mut effects = vec![Effect::Note(Note::Violation(evidence))];
                 effects.extend(self.end(m, "TCP-only violation"));
                 effects
@@ -130,7 +121,7 @@ impl Call {
 
     /// What is wrong now, by code.
     #[must_use]
-    pub fn faults(&self) -> &BTreeMap<&'static str, String> {
+    pub fn faults(&self) -> &BTreeMap<FaultCode, String> {
         self.running.as_ref().map_or(&self.faults, |running| &running.faults)
     }
 
@@ -195,7 +186,7 @@ impl Running {
     }
 
     pub(super) fn link_faults_cleared(&mut self) {
-        self.faults.retain(|code, _| DEVICE_FAULTS.contains(code));
+        self.faults.retain(|code, _| matches!(code.part(), Part::Device | Part::Violation));
     }
 
     fn handle(&mut self, m: Moment, event: Event) {
@@ -222,14 +213,14 @@ impl Running {
             }
             Event::ConnectionFailed(peer) if Some(peer) == receiver_peer => {
                 let text = "the connection for the agent's media failed; the kiosk connects again";
-                self.receiver_failed(m, Fault::new("agent-media-lost", text));
+                self.receiver_failed(m, Fault::new(FaultCode::AgentMediaLost, text));
             }
             Event::FaultRaised(fault) => {
                 self.out.push(Effect::Note(Note::Fault(fault.clone())));
                 self.faults.insert(fault.code, fault.message);
             }
             Event::FaultCleared(code) => {
-                self.faults.remove(code);
+                self.faults.remove(&code);
             }
             Event::Tick => self.tick(m),
             // News from a peer connection that was replaced, and what `Call` itself handles.
@@ -340,7 +331,8 @@ impl Running {
             Message::Timeout(session) if Some(session) == self.session => {
                 self.session = None;
                 self.left_behind = None;
-                self.restart(m, Fault::new("session-expired", "Janus ended the session; the kiosk opens a new one"));
+                let text = "Janus ended the session; the kiosk opens a new one";
+                self.restart(m, Fault::new(FaultCode::SessionExpired, text));
             }
             Message::Trickle(handle, Some((mline, line))) => self.remote_candidate(handle, mline, &line),
             Message::Ack { transaction }
@@ -392,9 +384,9 @@ impl Running {
 
     fn closed(&mut self, m: Moment, handle: HandleId, reason: &str) {
         if Some(handle) == self.publisher.handle {
-            self.restart(m, Fault::new("media-lost", format!("{reason}; the kiosk connects again")));
+            self.restart(m, Fault::new(FaultCode::MediaLost, format!("{reason}; the kiosk connects again")));
         } else if self.receives_on(handle) {
-            self.receiver_failed(m, Fault::new("agent-media-lost", reason));
+            self.receiver_failed(m, Fault::new(FaultCode::AgentMediaLost, reason));
         }
     }
 
@@ -446,7 +438,7 @@ impl Running {
         }
         if self.pending.deadline().is_some_and(|deadline| deadline <= m.now) {
             let fault = Fault::new(
-                "server-silent",
+                FaultCode::ServerSilent,
                 format!("Janus has not answered for {} s; the kiosk connects again", REQUEST_TIMEOUT.as_secs()),
             );
             self.out.push(Effect::CloseSocket);

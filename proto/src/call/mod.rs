@@ -12,6 +12,7 @@ mod tests;
 
 use std::time::Duration;
 
+use crate::fault::{Fault, FaultCode};
 use crate::ice::{TcpOnlyCandidate, TcpOnlyPolicy, TcpOnlySdp};
 use crate::janus::{FeedId, Message};
 use crate::secret::Secret;
@@ -74,23 +75,6 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u32);
 
-/// Something that is wrong now, for D-Bus and the journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Stable name, for programs.
-    pub code: &'static str,
-    /// What, with what, and what to do, for a technician.
-    pub message: String,
-}
-
-impl Fault {
-    /// A fault.
-    #[must_use]
-    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
-
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -126,7 +110,7 @@ pub enum Event {
     /// Something outside the call's own course is wrong: camera, microphone, loudspeaker.
     FaultRaised(Fault),
     /// It is right again.
-    FaultCleared(&'static str),
+    FaultCleared(FaultCode),
     /// The audit saw something that must not be.
     Violation(String),
     /// Time has passed.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::link::{At, Purpose};
 use super::machine::{Moment, Running};
-use super::{Effect, Fault, Milestone, Note, PeerId};
+use super::{Effect, Milestone, Note, PeerId};
 use crate::config::PortRange;
+use crate::fault::{Fault, FaultCode};
 use crate::ice::{Direction, Rejection, TcpOnlyCandidate, TcpOnlySdp};
 use crate::janus::{HandleId, Participant, Request, RoomEvent};
 
@@ -106,7 +107,7 @@ impl Publisher {
                 ),
                 None => "Janus offered no TCP candidate: set ice_tcp = true in janus.jcfg".to_owned(),
             };
-            return Fault::new("no-tcp-candidate", text);
+            return Fault::new(FaultCode::NoTcpCandidate, text);
         }
         let remote = self.remote.join(", ");
         let text = match &self.no_way {
@@ -116,13 +117,13 @@ impl Publisher {
                  nat_1_1_mapping if the server is behind NAT"
             ),
         };
-        Fault::new("media-unreachable", text)
+        Fault::new(FaultCode::MediaUnreachable, text)
     }
 
     /// What a failed connection means: one that never came up is blocked on its way.
     pub(super) fn connection_failed(&self, media_ports: PortRange) -> Fault {
         match self.stage {
-            Stage::Up => Fault::new("media-lost", "the media connection was lost; the kiosk connects again"),
+            Stage::Up => Fault::new(FaultCode::MediaLost, "the media connection was lost; the kiosk connects again"),
             _ => self.unreachable(media_ports),
         }
     }
@@ -200,12 +201,15 @@ impl Running {
             RoomEvent::SelfGone => {
                 self.restart(
                     m,
-                    Fault::new("removed-from-room", "the server removed the kiosk from its room; it joins again"),
+                    Fault::new(
+                        FaultCode::RemovedFromRoom,
+                        "the server removed the kiosk from its room; it joins again",
+                    ),
                 );
             }
             RoomEvent::Destroyed => {
                 let fault = Fault::new(
-                    "room-closed",
+                    FaultCode::RoomClosed,
                     "the room was closed on the server; the kiosk waits until it exists again",
                 );
                 self.restart(m, fault);
@@ -225,17 +229,19 @@ impl Running {
              this kiosk tries again",
             other.display, self.settings.room
         );
-        Some(Fault::new("room-of-another", text))
+        Some(Fault::new(FaultCode::RoomOfAnother, text))
     }
 
     fn answered(&mut self, m: Moment, sdp: &str) {
         let answer = match TcpOnlySdp::filter(&self.settings.policy, Direction::Incoming, sdp) {
             Ok(answer) => answer,
-            Err(error) => return self.restart(m, Fault::new("server-refused", format!("Janus' answer: {error}"))),
+            Err(error) => {
+                return self.restart(m, Fault::new(FaultCode::ServerRefused, format!("Janus' answer: {error}")));
+            }
         };
         if !answer.accepts_h264() {
             let fault = Fault::new(
-                "room-codec",
+                FaultCode::RoomCodec,
                 format!(
                     "room {} does not take H.264: set videocodec = \"h264\" for it in janus.plugin.videoroom.jcfg",
                     self.settings.room

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::link::{Purpose, Socket};
 use super::machine::{Moment, Running};
 use super::publish::{Candidates, SETUP_TIMEOUT};
-use super::{Effect, Fault, Milestone, Note, PeerId};
+use super::{Effect, Milestone, Note, PeerId};
+use crate::fault::{Fault, FaultCode};
 use crate::ice::{Direction, TcpOnlyCandidate, TcpOnlySdp};
 use crate::janus::{FeedId, HandleId, JanusError, Participant, Request, RoomEvent};
 
@@ -113,7 +114,7 @@ impl Running {
         let offer = match TcpOnlySdp::filter(&self.settings.policy, Direction::Incoming, sdp) {
             Ok(offer) => offer,
             Err(error) => {
-                return self.receiver_failed(m, Fault::new("server-refused", format!("Janus' offer: {error}")));
+                return self.receiver_failed(m, Fault::new(FaultCode::ServerRefused, format!("Janus' offer: {error}")));
             }
         };
         // The agent is leaving; that it left is said next. A connection made for this would be closed while it begins.
@@ -192,7 +193,7 @@ impl Running {
     pub(super) fn receiver_overdue(&mut self, m: Moment) {
         if self.receiver.as_ref().is_some_and(|receiver| !receiver.up && receiver.deadline <= m.now) {
             let fault = Fault::new(
-                "agent-media-missing",
+                FaultCode::AgentMediaMissing,
                 format!(
                     "the agent publishes, but nothing of it arrived within {} s; trying again",
                     SETUP_TIMEOUT.as_secs()

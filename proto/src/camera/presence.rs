@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::call::Fault;
+use crate::fault::{Fault, FaultCode};
 
 /// A running camera that is silent for this long is gone.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -92,7 +92,7 @@ pub struct Presence {
 
 impl Presence {
     /// The code of the one fault that this raises.
-    pub const FAULT: &'static str = "camera-unavailable";
+    pub const FAULT: FaultCode = FaultCode::CameraUnavailable;
 
     /// A call starts. `device` is what messages call the camera.
     pub fn start(device: impl Into<String>, now: Duration) -> (Self, Vec<Effect>) {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn fault(message: &str) -> Effect {
-        Effect::Fault(Fault::new("camera-unavailable", message))
+        Effect::Fault(Fault::new(FaultCode::CameraUnavailable, message))
     }
 
     fn live(at: Duration) -> Presence {

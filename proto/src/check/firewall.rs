@@ -82,6 +82,14 @@ fn words(rule: &str) -> Vec<String> {
         rest = behind;
     }
     words.extend(rest.split_whitespace().map(sorted));
+    // nft prints the number where there is no /etc/protocols.
+    let mut of_protocol = false;
+    for word in &mut words {
+        if of_protocol && word == "17" {
+            "udp".clone_into(word);
+        }
+        of_protocol = word == "l4proto";
+    }
     words
 }
 
@@ -285,6 +293,9 @@ mod tests {
             let finding = judge(Some(text));
             assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
         }
+        // Without /etc/protocols.
+        let by_number = LISTED.replace("l4proto udp", "l4proto 17");
+        assert_eq!(judge(Some(&by_number)).outcome, Outcome::Pass);
         let seen = judge(Some(LISTED)).seen.en;
         assert!(seen.ends_with("out to 10.0.0.5, 10.0.0.7, 10.0.0.9, signalling 443, media 40000-40099"), "{seen}");
     }

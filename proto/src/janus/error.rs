@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::fault::FaultCode;
+
 /// An error that Janus, or its videoroom plugin, answered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("Janus error {code} ({reason}): {}", self.remedy())]
@@ -28,14 +30,14 @@ impl JanusError {
 
     /// A short name for the fault that this error is to the kiosk's operator.
     #[must_use]
-    pub fn fault_code(&self) -> &'static str {
+    pub fn fault_code(&self) -> FaultCode {
         match (self.plugin, self.code) {
-            (false, 403 | 405) | (true, 433) => "token-refused",
-            (true, 426) => "room-unknown",
-            (true, 432) => "room-full",
-            (false, 490) => "server-busy",
-            (false, 460) => "server-misconfigured",
-            _ => "server-refused",
+            (false, 403 | 405) | (true, 433) => FaultCode::TokenRefused,
+            (true, 426) => FaultCode::RoomUnknown,
+            (true, 432) => FaultCode::RoomFull,
+            (false, 490) => FaultCode::ServerBusy,
+            (false, 460) => FaultCode::ServerMisconfigured,
+            _ => FaultCode::ServerRefused,
         }
     }
 
@@ -78,10 +80,10 @@ mod tests {
     #[test]
     fn the_same_code_differs_between_core_and_plugin() {
         let error = |code, plugin| JanusError { code, reason: "r".to_owned(), plugin };
-        assert_eq!(error(432, true).fault_code(), "room-full");
-        assert_eq!(error(432, false).fault_code(), "server-refused");
-        assert_eq!(error(490, false).fault_code(), "server-busy");
-        assert_eq!(error(403, false).fault_code(), "token-refused");
+        assert_eq!(error(432, true).fault_code(), FaultCode::RoomFull);
+        assert_eq!(error(432, false).fault_code(), FaultCode::ServerRefused);
+        assert_eq!(error(490, false).fault_code(), FaultCode::ServerBusy);
+        assert_eq!(error(403, false).fault_code(), FaultCode::TokenRefused);
         let text = error(426, true).to_string();
         assert!(text.contains("426") && text.contains("janus.room"), "{text}");
     }

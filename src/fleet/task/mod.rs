@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kiosk_proto::call::CallState;
 use kiosk_proto::config::Config;
+use kiosk_proto::fault::FaultCode;
 use kiosk_proto::fleet::ledger::{Ledger, LedgerEffect, LedgerInput};
 use kiosk_proto::fleet::machine::{Application, Delivery, DesiredState, Effect, Input, Probe};
 use kiosk_proto::fleet::{EventKind, Lapse, Now, Reported};
@@ -245,7 +246,7 @@ impl Task {
 
     fn save(&self, name: &str, content: &[u8]) -> Result<(), String> {
         self.store.save(name, content).map_err(|error| {
-            error!(FAULT = "fleet-state-not-stored", "{error}");
+            error!(FAULT = FaultCode::FleetStateNotStored.as_str(), "{error}");
             error.to_string()
         })
     }
