@@ -103,7 +103,9 @@ impl Watch {
             let Some(link) = self.publisher.peer.media_link() else { continue };
             // Closed: the peer connection says so itself.
             let Some(state) = link.state() else { return };
-            let verdict = self.controller.sample(&self.sample(&state));
+            let sample = self.sample(&state);
+            self.controller.arrived(sample.at, &self.publisher.reports.take());
+            let verdict = self.controller.sample(&sample);
             self.carry_out(&link, &verdict);
             self.record(&state, &verdict);
             if self.given_up(&link, verdict.dead) {

@@ -19,6 +19,7 @@ pub mod publish;
 pub mod receive;
 mod recording;
 pub mod rehearsal;
+mod reports;
 pub mod slate;
 pub mod timecode;
 pub mod v4l2;

@@ -16,6 +16,7 @@ use super::last_rate::LastRate;
 use super::link;
 use super::meter::Meter;
 use super::peer::Peer;
+use super::reports::{self, Reports};
 use super::{MediaError, decoder, encoder, named, pipeline, port};
 use crate::dial::Route;
 use crate::events::Events;
@@ -47,6 +48,8 @@ pub struct Publisher {
     pub video_packets: Meter,
     /// RTP packets of the sound.
     pub audio_packets: Meter,
+    /// What the server reports of the packets.
+    pub reports: Reports,
     /// What is negotiated, by media section.
     caps: Vec<String>,
     /// The chosen encoder.
@@ -70,12 +73,17 @@ impl Publisher {
         let begin = RateController::new(rate);
         // Janus tells audio and video of a bundle apart by the SSRCs in the offer, which is made before the first packet.
         let ssrc: [u32; 2] = rand::random();
-        let caps = [format!("{VIDEO},ssrc=(uint){}", ssrc[0]), format!("{AUDIO},ssrc=(uint){}", ssrc[1])];
+        let reported = format!("extmap-1=(string){}", reports::EXTENSION);
+        let caps = [VIDEO, AUDIO]
+            .iter()
+            .zip(ssrc)
+            .map(|(caps, ssrc)| format!("{caps},rtcp-fb-transport-cc=(boolean)true,{reported},ssrc=(uint){ssrc}"));
+        let caps: Vec<String> = caps.collect();
         let with_sound = config.audio.source != AudioSource::None;
         let sound = if with_sound {
             format!(
                 "appsrc name=sound ! opusenc audio-type=voice complexity=5 frame-size=20 inband-fec=false \
-                 ! rtpopuspay name=audiopay pt=111 ssrc={} ! webrtc.",
+                 ! rtpopuspay name=audiopay pt=111 ssrc={} ! application/x-rtp,{reported} ! webrtc.",
                 ssrc[1]
             )
         } else {
@@ -85,7 +93,7 @@ impl Publisher {
             "webrtcbin name=webrtc latency=0 \
              appsrc name=pictures ! videoscale ! capsfilter name=size ! {} \
              ! rtph264pay name=videopay pt=96 ssrc={} mtu={MTU} config-interval=-1 aggregate-mode=zero-latency \
-             ! capssetter join=true caps=\"{}\" ! webrtc. {sound}",
+             ! application/x-rtp,{reported} ! capssetter join=true caps=\"{}\" ! webrtc. {sound}",
             encoder::description(spec, begin.bits_per_second()),
             ssrc[0],
             caps[0]
@@ -111,8 +119,10 @@ impl Publisher {
             audio_packets.watch(&pad);
         }
         let peer = Peer::new(id, "publish", pipeline, policy, Route::new(config), events, gates)?;
+        let reports = Reports::listen(peer.webrtc());
         let caps = caps.into_iter().take(if with_sound { 2 } else { 1 }).collect();
-        let publisher = Self { peer, pictures, sound, encoded, keyframes, video_packets, audio_packets, caps, spec };
+        let publisher =
+            Self { peer, pictures, sound, encoded, keyframes, video_packets, audio_packets, reports, caps, spec };
         publisher.set_size(begin.step())?;
         Ok(publisher)
     }

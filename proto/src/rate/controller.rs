@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::arrivals::Arrival;
 use super::ladder::{Ladder, Step};
 use super::liveness::Liveness;
 use super::overshoot::Overshoot;
@@ -54,6 +55,11 @@ impl RateController {
             sound: 0.0,
             heard: None,
         }
+    }
+
+    /// Takes a report of the server's: which packets arrived, in the order in which they were sent.
+    pub fn arrived(&mut self, now: Duration, packets: &[Arrival]) {
+        self.path.arrivals.hear(now, packets);
     }
 
     /// Takes a sample and says what to do.

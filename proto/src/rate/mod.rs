@@ -5,6 +5,7 @@
 //! are left out *before* the encoder while the queue is over its budget, and never a packet after it. `docs/link.md` says
 //! how the parts work together and which constant does what.
 
+mod arrivals;
 mod controller;
 mod ladder;
 mod limit;
@@ -19,6 +20,7 @@ mod target;
 
 use std::time::Duration;
 
+pub use arrivals::Arrival;
 pub use controller::RateController;
 pub use ladder::{Ladder, Step};
 pub use pace::Pace;

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::arrivals::Arrivals;
 use super::rivals::Rivals;
 use super::target::CONGESTED;
 use super::{LEAST_RATE, LinkSample, seconds};
@@ -55,6 +56,10 @@ pub(super) struct Path {
     pub(super) waiting: Duration,
     /// The queue that was there all the time lately. In the network it does not count when it is somebody else's.
     pub(super) standing: Duration,
+    /// What the server reports.
+    pub(super) arrivals: Arrivals,
+    /// The queue that stood, as the server's reports say; none without them, or when it is somebody else's.
+    pub(super) reported: Option<Duration>,
     /// Who else is there.
     pub(super) rivals: Rivals,
 }
@@ -71,6 +76,8 @@ impl Path {
             network: Duration::ZERO,
             waiting: Duration::ZERO,
             standing: Duration::ZERO,
+            arrivals: Arrivals::default(),
+            reported: None,
             rivals: Rivals::new(),
         }
     }
@@ -122,6 +129,7 @@ impl Path {
         }
         let window = self.window(now, frame);
         self.standing = self.least(now, window, |mark| mark.queue);
+        self.reported = if self.rivals.present() { None } else { self.arrivals.queue(now, window) };
         self.learn(now, elapsed, window);
         let mut rivals = self.rivals.clone();
         rivals.see(now, self.network, self.base(), written - sample.acked_bytes, |over| self.rate(now, over));

@@ -1,8 +1,11 @@
-//! How much is sent: up a little while no queue stands, down to what was carried when one does.
+//! How much is sent: up while no queue stands, down to what was carried when one does.
 //!
 //! Up by addition, down by multiplication: connections that share a bottleneck, and so see the same queue, end at the same
 //! rate (Chiu and Jain, 1989). Since the queue is measured and not guessed from loss, a step too far costs some ten
 //! milliseconds of delay, and the next step can come soon.
+//!
+//! Where a queue stood the link is left as it is for some seconds, since each look whether it carries more costs a queue if
+//! it does not. That it has become faster is seen without one: the packets of a frame then arrive closer together.
 
 use std::time::Duration;
 
@@ -12,15 +15,36 @@ use super::seconds;
 /// A queue of so many of our own bytes that stands is congestion. Who sends more sees it sooner, so that connections that
 /// share a bottleneck end at the same rate (TCP Vegas, 1994, has the same idea).
 const QUEUE: u64 = 4000;
-/// As delay it is never less, since round-trip times vary, and never more, since people talk.
+/// As delay it is never less, since acknowledgements come late, and never more, since people talk.
 pub(super) const CONGESTED: Duration = Duration::from_millis(30);
 const CONGESTED_MOST: Duration = Duration::from_millis(120);
+/// The same by the server's reports, which are exact.
+const REPORTED_QUEUE: u64 = 2500;
+const REPORTED: Duration = Duration::from_millis(15);
+const REPORTED_MOST: Duration = Duration::from_millis(60);
 /// Below this the link may have more room than it seems.
 const CALM: Duration = Duration::from_millis(20);
 /// The climb doubles this often while it stays calm, from half of this time on.
 const CALM_FOR: Duration = Duration::from_millis(700);
 /// Of what the link carried while the queue stood, what is sent: less, so that the queue drains.
-const SHARE: f64 = 0.9;
+const SHARE: f64 = 0.92;
+/// While the queue drains, a link that carries this share of what is sent is not slower than was thought.
+const KEEPS_UP: f64 = 0.95;
+/// What the link carried is measured over this time.
+const CARRIED_OVER: Duration = Duration::from_millis(300);
+const REPORTED_OVER: Duration = Duration::from_millis(250);
+/// And is at least this share of what is sent: by the acknowledgements, of which the last may be missing, and by the
+/// reports, which show a queue before it is long.
+const CARRIED_LEAST: f64 = 0.7;
+const REPORTED_LEAST: f64 = 0.85;
+/// A link whose narrowest part lets less through than this share of what is sent has become slower.
+const SLOWER: f64 = 0.8;
+/// And one that lets through this much more than when a queue stood last has become faster.
+const FASTER: f64 = 1.25;
+/// Then two thirds of the way to what it carries are done after this time.
+const CATCH_UP: Duration = Duration::from_millis(400);
+/// No more is sent than this multiple of what the narrowest part lets through.
+const ABOVE: f64 = 1.05;
 /// The climb at first: so much a second, and this share of the target.
 const CLIMB: f64 = 40_000.0;
 const CLIMB_SHARE: f64 = 0.08;
@@ -30,8 +54,10 @@ const DOUBLINGS: f64 = 4.0;
 /// changed is nearly full there. Beyond, without a queue, it has changed.
 const NEAR: f64 = 0.85;
 const BEYOND: f64 = 1.04;
-/// The climb there, as a number of doublings: 0.7 of the climb at first.
-const CAUTION: f64 = -0.5;
+/// The climb there, a second: the same for all, so that who has less of a shared link gains on who has more.
+const CAUTION: f64 = 60_000.0;
+/// It begins after this time without a queue, where the link is ours alone; where others send too, sooner.
+const REST: Duration = Duration::from_secs(4);
 /// The encoder needs this long to follow; a queue that stands right after a step down is still the old one.
 const AGAIN: Duration = Duration::from_millis(250);
 /// A target of which less than this is used says nothing of the link.
@@ -49,11 +75,22 @@ pub(super) struct Target {
     rivals: bool,
     /// What the link carried when a queue stood last, bit/s.
     ceiling: f64,
+    /// What the narrowest part of the way let through then, if it is known, bit/s.
+    narrowest: Option<f64>,
 }
 
 impl Target {
     pub(super) fn new(total: f64) -> Self {
-        Self { total, calm_since: None, stepped: None, last: None, before: total, rivals: false, ceiling: 0.0 }
+        Self {
+            total,
+            calm_since: None,
+            stepped: None,
+            last: None,
+            before: total,
+            rivals: false,
+            ceiling: 0.0,
+            narrowest: None,
+        }
     }
 
     /// One step; the target stays within `least` and `most`. `held`: frames are left out, so the queue does not stand.
@@ -69,45 +106,102 @@ impl Target {
             return;
         }
         let congested = seconds(QUEUE, self.total).clamp(CONGESTED, CONGESTED_MOST);
-        if path.standing >= congested || held {
+        let reported = seconds(REPORTED_QUEUE, self.total).clamp(REPORTED, REPORTED_MOST);
+        let full = held || path.standing >= congested;
+        // From 0, no queue, to 1, congestion.
+        let (queue, calm) = match path.reported {
+            Some(queue) => (queue.div_duration_f64(reported), queue < reported / 2),
+            None => (path.standing.div_duration_f64(congested), path.standing < CALM),
+        };
+        if full || queue >= 1.0 {
             self.calm_since = None;
-            self.down(now, path);
+            self.down(now, path, full);
         } else {
-            self.up(now, elapsed, path, congested);
+            self.up(now, elapsed, path, 1.0 - queue, calm);
         }
         self.total = self.total.clamp(least, most.max(least));
     }
 
-    fn down(&mut self, now: Duration, path: &Path) {
+    /// `full`: the kernel says so; otherwise the server's reports do.
+    fn down(&mut self, now: Duration, path: &Path, full: bool) {
         let again = AGAIN + path.base();
         if self.stepped.is_some_and(|at| now.saturating_sub(at) < again) {
             return;
         }
+        let first = self.stepped.is_none_or(|at| now.saturating_sub(at) > again * 4);
         // What it was before the first of several steps.
-        if self.stepped.is_none_or(|at| now.saturating_sub(at) > again * 4) {
+        if first {
             self.before = self.total;
         }
         self.stepped = Some(now);
-        self.ceiling = path.capacity();
-        self.total = self.total.min(path.capacity() * SHARE);
+        let carried = self.carried(now, path, full);
+        // While the old queue drains nothing new is learnt, unless the link became slower once more.
+        if first || carried < self.total * KEEPS_UP {
+            self.ceiling = carried;
+            self.narrowest = match (path.arrivals.narrowest(now), path.arrivals.narrowest_now(now)) {
+                (Some(middle), Some(newest)) if newest < middle * SLOWER => Some(newest),
+                (middle, _) => middle,
+            };
+        }
+        self.total = self.total.min(carried * SHARE);
     }
 
-    fn up(&mut self, now: Duration, elapsed: Duration, path: &Path, congested: Duration) {
-        if path.standing >= CALM {
+    /// What the link carried while the queue stood.
+    fn carried(&self, now: Duration, path: &Path, full: bool) -> f64 {
+        if !full && let Some(carried) = path.arrivals.carried(REPORTED_OVER) {
+            let most = path.arrivals.narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
+            return carried.min(most).max(self.total * REPORTED_LEAST);
+        }
+        let carried = path.rate(now, CARRIED_OVER).unwrap_or(f64::INFINITY).min(path.capacity());
+        // Right after a link became slower, what was acknowledged is still of before.
+        match path.arrivals.narrowest_now(now) {
+            Some(narrowest) if narrowest < self.total * SLOWER => carried.min(narrowest),
+            Some(_) => carried.max(self.total * CARRIED_LEAST),
+            None => carried,
+        }
+    }
+
+    /// `room`: 1 without a queue, 0 with one that is congestion.
+    fn up(&mut self, now: Duration, elapsed: Duration, path: &Path, room: f64, calm: bool) {
+        if !calm {
             self.calm_since = None;
         }
-        let calm = now.saturating_sub(*self.calm_since.get_or_insert(now));
+        let calm_for = now.saturating_sub(*self.calm_since.get_or_insert(now));
         if !path.rate(now, USED_OVER).is_some_and(|rate| rate > self.total * USED) {
             self.calm_since = None;
             return;
         }
-        let doublings = if (self.ceiling * NEAR..self.ceiling * BEYOND).contains(&self.total) {
+        let faster = self.faster(now, path);
+        let ceiling = self.ceiling * faster;
+        let missing = ceiling * SHARE - self.total;
+        if faster > 1.0 && calm && missing > 0.0 {
+            self.total += missing * elapsed.div_duration_f64(CATCH_UP).min(1.0);
+        }
+        let climb = if (ceiling * NEAR..ceiling * BEYOND).contains(&self.total) {
+            self.calm_since = None;
+            if !self.rested(now) {
+                return;
+            }
             CAUTION
         } else {
-            (calm.as_secs_f64() / CALM_FOR.as_secs_f64() - 0.5).clamp(0.0, DOUBLINGS)
+            let doublings = (calm_for.div_duration_f64(CALM_FOR) - 0.5).clamp(0.0, DOUBLINGS);
+            (CLIMB + self.total * CLIMB_SHARE) * doublings.exp2()
         };
-        let room = 1.0 - path.standing.as_secs_f64() / congested.as_secs_f64();
-        let climb = (CLIMB + self.total * CLIMB_SHARE) * doublings.exp2() * room;
-        self.total += climb * elapsed.as_secs_f64();
+        let most = path.arrivals.narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
+        self.total = (self.total + climb * room * elapsed.as_secs_f64()).min(most.max(self.total));
+    }
+
+    /// How many times what it carried when a queue stood last the link carries now.
+    fn faster(&self, now: Duration, path: &Path) -> f64 {
+        match (self.narrowest, path.arrivals.narrowest(now)) {
+            (Some(then), Some(now)) if now > then * FASTER => now / then,
+            _ => 1.0,
+        }
+    }
+
+    /// Whether it is time to look if the link carries more. Without the server's reports it always is.
+    fn rested(&self, now: Duration) -> bool {
+        let share = self.narrowest.map_or(0.0, |narrowest| (self.total / narrowest).min(1.0));
+        self.stepped.is_none_or(|at| now.saturating_sub(at) >= REST.mul_f64(share))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Random;
 use super::network::World;
+use super::reports::Reports;
 use crate::gate::RESERVE;
 use crate::rate::{Bounds, LinkSample, RateController, Settings, Step, Verdict};
 
@@ -37,6 +38,7 @@ enum Kind {
 }
 
 struct Waiting {
+    number: u64,
     bytes: u64,
     made: Duration,
     kind: Kind,
@@ -73,6 +75,7 @@ pub(super) struct Kiosk {
     speech_bytes: u64,
     encoded: (u64, u64),
     key: bool,
+    reports: Reports,
     pub(super) log: Log,
 }
 
@@ -97,6 +100,7 @@ impl Kiosk {
             speech_bytes: 0,
             encoded: (0, 0),
             key: true,
+            reports: Reports::default(),
             log: Log::default(),
         }
     }
@@ -104,7 +108,8 @@ impl Kiosk {
     pub(super) fn tick(&mut self, now: Duration, world: &mut World) {
         if now >= self.next_speech {
             self.next_speech += SPEECH;
-            self.speech.push_back(Waiting { bytes: SPEECH_BYTES, made: now, kind: Kind::Speech, last: true });
+            let packet = self.packet(now, SPEECH_BYTES, Kind::Speech, true);
+            self.speech.push_back(packet);
         }
         if now >= self.next_frame {
             self.next_frame += Duration::from_secs(1) / self.verdict.step.frames_per_second;
@@ -115,10 +120,17 @@ impl Kiosk {
         self.write(world);
         let arrived = world.arrived(self.flow);
         while self.on_the_way.front().is_some_and(|(end, _)| *end <= arrived) {
-            if let Some((_, packet)) = self.on_the_way.pop_front().filter(|(_, packet)| packet.last) {
+            let Some((_, packet)) = self.on_the_way.pop_front() else { break };
+            self.reports.arrive(now, packet.number);
+            if packet.last {
                 let list = if packet.kind == Kind::Frame { &mut self.log.frames } else { &mut self.log.speech };
                 list.push((packet.made, now));
             }
+        }
+        if let Some(takes) = world.report_takes()
+            && let Some(report) = self.reports.tick(now, takes)
+        {
+            self.controller.arrived(now, &report);
         }
         if now >= self.sampled + SAMPLING {
             self.sampled = now;
@@ -141,8 +153,13 @@ impl Kiosk {
         while left > 0 {
             let bytes = left.min(PACKET);
             left -= bytes;
-            self.frames.push_back(Waiting { bytes, made: now, kind: Kind::Frame, last: left == 0 });
+            let packet = self.packet(now, bytes, Kind::Frame, left == 0);
+            self.frames.push_back(packet);
         }
+    }
+
+    fn packet(&mut self, made: Duration, bytes: u64, kind: Kind, last: bool) -> Waiting {
+        Waiting { number: self.reports.send(made, bytes), bytes, made, kind, last }
     }
 
     /// The gate: speech first, and into the kernel what the limit allows.

@@ -3,6 +3,7 @@
 mod kiosk;
 mod network;
 mod properties;
+mod reports;
 mod scenarios;
 
 use std::time::Duration;

@@ -18,6 +18,8 @@ pub(super) struct Network {
     pub(super) loss: f64,
     /// What the bottleneck's queue holds, bytes.
     pub(super) buffer: u64,
+    /// Whether the server reports when packets arrived.
+    pub(super) reports: bool,
     /// bit/s at a time.
     pub(super) capacity: fn(Duration) -> u64,
 }
@@ -25,7 +27,14 @@ pub(super) struct Network {
 impl Network {
     /// Without jitter and loss, and with the large queue of a branch's router.
     pub(super) fn new(rtt: u64, capacity: fn(Duration) -> u64) -> Self {
-        Self { rtt: Duration::from_millis(rtt), jitter: Duration::ZERO, loss: 0.0, buffer: 150_000, capacity }
+        Self {
+            rtt: Duration::from_millis(rtt),
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            buffer: 150_000,
+            reports: true,
+            capacity,
+        }
     }
 }
 
@@ -96,6 +105,11 @@ impl World {
             min_rtt: TICK,
             ..LinkSample::default()
         }
+    }
+
+    /// How long a report of the server's takes, if it makes any.
+    pub(super) fn report_takes(&self) -> Option<Duration> {
+        self.network.reports.then_some(self.network.rtt / 2)
     }
 
     /// Bytes that have arrived, in order.

@@ -4,18 +4,21 @@ use proptest::prelude::*;
 
 use super::kiosk::{BOUNDS, SETTINGS};
 use super::*;
-use crate::rate::{Ladder, LinkSample, RateController, Step};
+use crate::rate::{Arrival, Ladder, LinkSample, RateController, Step};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever the kernel says, the target stays within its bounds, the limit lets a packet through, nothing divides by nothing.
+    /// Whatever the kernel and the server say, the target stays within its bounds, the limit lets a packet through, nothing divides by nothing.
     #[test]
     fn never_out_of_bounds(samples in proptest::collection::vec((0_u64..2000, any::<[u32; 8]>()), 1..200)) {
         let mut controller = RateController::new(SETTINGS);
         let mut at = Duration::ZERO;
         for (gap, [unsent, flight, acked, min_rtt, video, audio, frames, bytes]) in samples {
             at += Duration::from_millis(gap);
+            let micros = |value: u32| Duration::from_micros(u64::from(value));
+            let arrival = |sent, arrived| Arrival { sent, bytes: u64::from(bytes), arrived };
+            controller.arrived(at, &[arrival(micros(video), Some(micros(audio))), arrival(micros(frames), None)]);
             let verdict = controller.sample(&LinkSample {
                 at,
                 video_waiting_bytes: u64::from(video),
