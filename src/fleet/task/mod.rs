@@ -131,6 +131,7 @@ impl Task {
         for (file, recovered) in std::mem::take(&mut self.damaged) {
             self.emit(EventKind::StateDamaged { file: file.to_owned(), recovered });
         }
+        self.state.up(self.now());
         let (effects, recovered) = std::mem::take(&mut self.later);
         self.carry_out(effects).await;
         self.carry_out_commands(recovered).await;

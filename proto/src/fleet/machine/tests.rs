@@ -164,6 +164,18 @@ fn a_key_that_needs_a_restart_is_on_trial_after_it_and_another_start_takes_it_ba
     }
     assert_eq!(bad.phase(&DEVICE), Phase::RolledBack, "it is not tried a third time");
 
+    // A machine that was slow to start it takes nothing of its time.
+    let mut slow = world();
+    slow.publish(&DEVICE, push(&DEVICE, 1, session.clone())).unwrap();
+    slow.input(Input::Tick).unwrap();
+    slow.time += DEADLINE + 1;
+    slow.state.up(slow.now());
+    slow.input(Input::Tick).unwrap();
+    assert!(slow.state.on_trial());
+    slow.link().unwrap();
+    slow.wait(1).unwrap();
+    assert_eq!(slow.phase(&DEVICE), Phase::Confirmed);
+
     // Without proof, a restart takes it back; not while a customer is in a call.
     let mut late = world();
     late.passes = |probe, config| probe != Probe::Camera || config.control.bus == crate::config::Bus::System;

@@ -198,6 +198,12 @@ impl DesiredState {
         }
     }
 
+    /// The daemon is up, and begins to carry out what its start asked for: however long it took to come up, a trial that
+    /// began with the start has all of its time.
+    pub fn up(&mut self, now: Now) {
+        self.call_ended(now);
+    }
+
     fn trial_seconds(&self) -> u32 {
         /// The default of the schema, for a site file that has lost its section.
         const DEFAULT: u32 = 60;
