@@ -167,6 +167,28 @@ fn diagnostics_come_in_parts_and_without_secrets() {
     });
 }
 
+#[test]
+fn an_answer_that_the_broker_does_not_take_comes_without_its_result_and_says_so() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        let connections =
+            |fleet: &mut Fleet| fleet.kiosk.process().log_text().matches("connected to the broker").count();
+        assert_eq!(connections(&mut fleet), 1);
+        fleet.broker.limit_packets(3000)?;
+        until(fleet::SOON, "the kiosk at the broker", || Ok((connections(&mut fleet) == 2).then_some(())))?;
+
+        let answer = fleet.run(&command(Command::ExplainConfig { keys: Vec::new() }))?;
+        let told = answer["message"].as_str().unwrap_or_default();
+        assert_eq!((&answer["outcome"], &answer["result"]), (&json!("done"), &Value::Null), "{answer}");
+        assert!(told.contains("more than the broker takes (3000)") && told.contains("max_packet_size"), "{answer}");
+        // The connection is still the same, and small answers come.
+        assert_eq!(fleet.run(&command(Command::Ping {}))?["outcome"], "done");
+        assert_eq!(connections(&mut fleet), 2);
+        Ok(())
+    });
+}
+
 /// A server that takes one request, writes it to `upload` in the world's folder, and answers with a status.
 fn server(world: &World, fleet: &Fleet, status: &str) -> Result<Process> {
     let identity = fleet.broker.authority().server(&[&Host::Server.address().to_string()])?;

@@ -1,28 +1,18 @@
 //! The power fails, or the disk: at whatever step, the kiosk comes back with what was confirmed last.
 
 use kiosk_harness::{
-    Error, Result,
+    Error,
     fleet::{self, Fleet, desired, layer},
-    process::Process,
+    power::kill_at,
     scene,
     wait::until,
-    world::{Host, World, scenario},
+    world::{Host, scenario},
 };
 use serde_json::json;
 use std::{fs, time::Duration};
 
 /// System calls by which a state file changes; each is counted by itself.
 const CALLS: [&str; 5] = ["fsync", "fdatasync", "linkat", "rename", "unlink"];
-
-/// From now on, the daemon is killed when one of its threads begins the `step`-th of these calls: before it is done.
-fn kill_at(world: &World, pid: u32, call: &str, step: u64) -> Result<Process> {
-    let mut command = world.at(Host::Kiosk)?.command("strace");
-    command.args(["-f", "-e", &format!("trace={call}"), "-e", &format!("inject={call}:signal=KILL:when={step}")]);
-    command.args(["-p", &pid.to_string()]);
-    let mut strace = world.at(Host::Kiosk)?.spawn(&format!("strace-{call}-{step}"), &mut command)?;
-    strace.wait_log("attached", Duration::from_secs(10))?;
-    Ok(strace)
-}
 
 #[test]
 fn killed_at_every_step_of_a_push_it_comes_back_with_what_was_confirmed_last() {

@@ -45,7 +45,7 @@ fn rollout(kiosk: &KioskId, revision: Revision) -> Rollout {
 fuzz_target!(|bytes: &[u8]| {
     if let Some(presence) = exactly::<Presence>(bytes) {
         for now in [0, 1_800_000_000, u64::MAX] {
-            let _ = presence.certificate_trouble(now);
+            let _ = presence.trouble(now);
         }
     }
     if let Some(reported) = exactly::<Reported>(bytes) {

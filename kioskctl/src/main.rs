@@ -100,6 +100,24 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// Every command that stands for itself, by its words.
+    fn leaves(command: &clap::Command, words: &str, found: &mut Vec<(String, bool)>) {
+        let mut below = command.get_subcommands().peekable();
+        if below.peek().is_none() {
+            found.push((words.trim().to_owned(), command.get_arguments().any(|a| a.get_long() == Some("json"))));
+        }
+        below.for_each(|command| leaves(command, &format!("{words} {}", command.get_name()), found));
+    }
+
+    #[test]
+    fn every_command_prints_json_but_those_that_write_for_a_shell_and_for_man() {
+        let mut found = Vec::new();
+        leaves(&Arguments::command(), "", &mut found);
+        assert!(found.len() > 20, "{found:?}");
+        let without: Vec<&str> = found.iter().filter(|(_, json)| !json).map(|(words, _)| words.as_str()).collect();
+        assert_eq!(without, ["completions", "man"]);
+    }
+
     #[test]
     fn a_check_of_a_server_is_named_after_all_that_it_checks() {
         let mut command = Arguments::command();

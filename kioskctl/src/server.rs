@@ -21,6 +21,9 @@ pub enum ServerCommand {
         /// The server's configuration folder, /etc/janus, /etc/mosquitto or, for coturn, /etc on Debian. It must exist.
         #[arg(long)]
         out: PathBuf,
+        /// Print JSON: the files that were written.
+        #[arg(long)]
+        json: bool,
     },
     /// Check this server's Janus, mosquitto and coturn: configuration, certificate, and what runs.
     Check(crate::check::CheckArguments),
@@ -78,9 +81,18 @@ pub enum ServerError {
 
 pub fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
     match command {
-        ServerCommand::Render { server: Server::Janus, site, out } => render_janus(&site, &out)?,
-        ServerCommand::Render { server: Server::Mosquitto, site, out } => render_mosquitto(&site, &out)?,
-        ServerCommand::Render { server: Server::Coturn, site, out } => render_coturn(&site, &out)?,
+        ServerCommand::Render { server, site, out, json } => {
+            let files = match server {
+                Server::Janus => render_janus(&site, &out)?,
+                Server::Mosquitto => render_mosquitto(&site, &out)?,
+                Server::Coturn => render_coturn(&site, &out)?,
+            };
+            if json {
+                outln!("{}", serde_json::json!({ "files": files }));
+            } else {
+                files.iter().for_each(|file| outln!("{}", file.display()));
+            }
+        }
         ServerCommand::Token { secret_file, kind, room, valid_for, json, out } => {
             let grant = Grant::new(kind, room, valid_for).map_err(ServerError::from)?;
             sign(&secret_file, &grant, json, out.as_deref())?;
@@ -90,7 +102,8 @@ pub fn run(command: ServerCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn render_janus(path: &Path, out: &Path) -> Result<(), ServerError> {
+/// Each of these gives the files that it wrote.
+fn render_janus(path: &Path, out: &Path) -> Result<Vec<PathBuf>, ServerError> {
     let text = read(path)?;
     let site = Site::parse(&text).map_err(|source| ServerError::Site { path: path.to_owned(), source })?;
     let pins =
@@ -104,15 +117,16 @@ fn render_janus(path: &Path, out: &Path) -> Result<(), ServerError> {
         return Err(ServerError::NoFolder(out.to_owned()));
     }
     // Everything is rendered before the first file is touched.
+    let mut files = Vec::new();
     for (name, content) in render(&site, &material)? {
         let file = out.join(name);
         write(&file, &content, 0o640)?;
-        outln!("{}", file.display());
+        files.push(file);
     }
-    Ok(())
+    Ok(files)
 }
 
-fn render_mosquitto(path: &Path, out: &Path) -> Result<(), ServerError> {
+fn render_mosquitto(path: &Path, out: &Path) -> Result<Vec<PathBuf>, ServerError> {
     let failed = |source| ServerError::Site { path: path.to_owned(), source };
     let site = BrokerSite::parse(&read(path)?).map_err(failed)?;
     let [ca, certificate, key] = site.tls_files();
@@ -121,16 +135,17 @@ fn render_mosquitto(path: &Path, out: &Path) -> Result<(), ServerError> {
     check_pem(key, "PRIVATE KEY", "private key")?;
     let absolute = out.canonicalize().ok().filter(|folder| folder.is_dir());
     let out = absolute.ok_or_else(|| ServerError::NoFolder(out.to_owned()))?;
+    let mut files = Vec::new();
     for (name, content) in site.render(&out).map_err(failed)? {
         let file = out.join(name);
         // The broker reads the list of rights again at SIGHUP, as its own user.
         write(&file, &content, 0o644)?;
-        outln!("{}", file.display());
+        files.push(file);
     }
-    Ok(())
+    Ok(files)
 }
 
-fn render_coturn(path: &Path, out: &Path) -> Result<(), ServerError> {
+fn render_coturn(path: &Path, out: &Path) -> Result<Vec<PathBuf>, ServerError> {
     let failed = |source| ServerError::Site { path: path.to_owned(), source };
     let site = RelaySite::parse(&read(path)?).map_err(failed)?;
     let [certificate, key] = site.tls_files();
@@ -142,8 +157,7 @@ fn render_coturn(path: &Path, out: &Path) -> Result<(), ServerError> {
     }
     let file = out.join(name);
     write(&file, &content, 0o640)?;
-    outln!("{}", file.display());
-    Ok(())
+    Ok(vec![file])
 }
 
 fn sign(secret_file: &Path, grant: &Grant, json: bool, out: Option<&Path>) -> Result<(), ServerError> {

@@ -27,6 +27,15 @@ impl Backoff {
         ceiling.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 
+    /// The same for a connection that lasted so long. Only a `steady` one was good: a server that takes connections and
+    /// drops them at once is not asked at short intervals for ever.
+    pub fn after(&mut self, lasted: Duration, steady: Duration, random: u32) -> Duration {
+        if lasted >= steady {
+            self.reset();
+        }
+        self.next(random)
+    }
+
     /// To be called when the thing works again.
     pub fn reset(&mut self) {
         self.failures = 0;
@@ -46,6 +55,16 @@ mod tests {
         backoff.reset();
         assert_eq!(backoff.next(u32::MAX).as_millis(), 500);
         assert_eq!(backoff.next(0), Duration::ZERO);
+    }
+
+    #[test]
+    fn only_a_steady_connection_makes_the_next_pause_a_short_one() {
+        let steady = Duration::from_secs(180);
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
+        let mut after = |lasted: u64| backoff.after(Duration::from_secs(lasted), steady, u32::MAX).as_secs();
+        // Connections that are lost again soon, or were none.
+        assert_eq!([0, 20, 0, 179, 0, 0, 0, 179].map(&mut after), [1, 2, 4, 8, 16, 32, 64, 120]);
+        assert_eq!([179, 180, 0, 3600, 1].map(&mut after), [120, 1, 2, 1, 2]);
     }
 
     proptest! {

@@ -14,7 +14,8 @@ use kiosk_proto::fleet::{MAX_PACKET_BYTES, Presence};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{ConnAck, LastWill, Packet, Publish, PublishProperties, SubscribeReasonCode};
 use rumqttc::{
-    AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, MqttOptions, PublishOptions, SubscribeFilter,
+    AckMode, AsyncClient, Broker, ConnectionError, Event, EventLoop, MqttOptions, PublishNoticeError, PublishOptions,
+    SubscribeFilter,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -89,8 +90,6 @@ pub enum LinkEvent {
     Down(String),
     /// A message, to be acknowledged with [`Session::ack`].
     Message(Box<Publish>),
-    /// The broker does not let the kiosk read this topic.
-    Refused(String),
 }
 
 /// A connection that is up. Everything here returns at once; what is sent over a connection that was lost is lost.
@@ -98,6 +97,8 @@ pub enum LinkEvent {
 pub struct Session {
     /// As whom.
     pub identity: Identity,
+    /// Topics that the broker does not let the kiosk read.
+    pub unreadable: Vec<String>,
     client: AsyncClient,
     max_packet_bytes: u32,
 }
@@ -123,7 +124,8 @@ pub enum NotSent {
 }
 
 impl Session {
-    /// Publishes with QoS 1; what is returned ends when the broker has it (`true`), or the connection is gone.
+    /// Publishes with QoS 1; what is returned ends when the broker has it (`true`), or has refused it, or the connection is
+    /// gone.
     ///
     /// # Errors
     /// When it is too large, or there is no connection.
@@ -137,7 +139,18 @@ impl Session {
         self.fits(topic, payload.len())?;
         let options = PublishOptions::new(QoS::AtLeastOnce).retain(retain).properties(properties);
         let notice = self.client.try_publish_tracked(topic, payload, options).map_err(|_| NotSent::NoConnection)?;
-        Ok(async move { notice.wait_async().await.is_ok() })
+        let refused = topic.to_owned();
+        Ok(async move {
+            let taken = notice.wait_completion_async().await;
+            if let Err(PublishNoticeError::V5PubAck(reason)) = &taken {
+                warn!(
+                    topic = refused,
+                    ?reason,
+                    "the broker does not take a message: see its access list and its limits"
+                );
+            }
+            taken.is_ok()
+        })
     }
 
     /// Publishes with QoS 0: figures that nobody misses.
@@ -169,7 +182,11 @@ impl Session {
         let _ = self.client.disconnect_with_timeout(FAREWELL).await;
     }
 
-    fn fits(&self, topic: &str, bytes: usize) -> Result<(), NotSent> {
+    /// Whether the broker takes a payload of so many bytes.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn fits(&self, topic: &str, bytes: usize) -> Result<(), NotSent> {
         // Fixed header, packet identifier and properties; topics and properties here have at most some hundred bytes.
         const OVERHEAD: usize = 1024;
         let limit = self.max_packet_bytes;
@@ -231,10 +248,7 @@ async fn run(mut settings: LinkSettings, events: mpsc::Sender<LinkEvent>) {
             false => identities.failed(&identity, &reason),
         }
         settings.clean_start &= begin.elapsed() < SUBSCRIBE;
-        if begin.elapsed() >= STABLE {
-            backoff.reset();
-        }
-        let pause = backoff.next(rand::random());
+        let pause = backoff.after(begin.elapsed(), STABLE, rand::random());
         warn!(pause_ms = pause.as_millis(), "no connection to the broker: {reason}");
         if events.send(LinkEvent::Down(reason)).await.is_err() {
             return;
@@ -341,7 +355,7 @@ async fn talk(
         return "the subscriptions were not sent".to_owned();
     }
     let max_packet_bytes = greeting.properties.as_ref().and_then(|p| p.max_packet_size).unwrap_or(MAX_PACKET_BYTES);
-    let session = Session { identity: identity.clone(), client, max_packet_bytes };
+    let session = Session { identity: identity.clone(), unreadable: Vec::new(), client, max_packet_bytes };
     let mut up = Some(session);
     // What the broker has kept comes before its answer to the subscriptions: it is heard when the link is up.
     let mut early = Vec::new();
@@ -356,25 +370,21 @@ async fn talk(
             eventloop.poll().await
         };
         let told = match event {
-            Ok(Event::Incoming(Packet::SubAck(answer))) => {
-                for (topic, code) in settings.subscriptions.iter().zip(&answer.return_codes) {
-                    if !matches!(code, SubscribeReasonCode::Success(_)) {
-                        warn!(topic, ?code, "the broker does not let the kiosk read a topic: see its access list");
-                        let _ = events.send(LinkEvent::Refused(topic.clone())).await;
+            Ok(Event::Incoming(Packet::SubAck(answer))) => match up.take() {
+                Some(mut session) => {
+                    session.unreadable = unreadable(&settings.subscriptions, &answer.return_codes);
+                    for topic in &session.unreadable {
+                        warn!(topic, "the broker does not let the kiosk read a topic: see its access list");
                     }
-                }
-                match up.take() {
-                    Some(session) => {
-                        info!(session_present = greeting.session_present, "connected to the broker");
-                        let mut told = events.send(LinkEvent::Up(session)).await;
-                        for message in early.drain(..) {
-                            told = told.and(events.send(LinkEvent::Message(message)).await);
-                        }
-                        told
+                    info!(session_present = greeting.session_present, "connected to the broker");
+                    let mut told = events.send(LinkEvent::Up(session)).await;
+                    for message in early.drain(..) {
+                        told = told.and(events.send(LinkEvent::Message(message)).await);
                     }
-                    None => Ok(()),
+                    told
                 }
-            }
+                None => Ok(()),
+            },
             Ok(Event::Incoming(Packet::Publish(message))) if up.is_some() => {
                 // A broker sends no more before it has an acknowledgement.
                 if early.len() < usize::from(RECEIVE_MAXIMUM) {
@@ -390,6 +400,12 @@ async fn talk(
             return "the fleet's task has ended".to_owned();
         }
     }
+}
+
+/// The topics whose subscriptions the broker refused.
+fn unreadable(topics: &[String], codes: &[SubscribeReasonCode]) -> Vec<String> {
+    let refused = topics.iter().zip(codes).filter(|(_, code)| !matches!(code, SubscribeReasonCode::Success(_)));
+    refused.map(|(topic, _)| topic.clone()).collect()
 }
 
 async fn greeting(eventloop: &mut EventLoop) -> Result<ConnAck, ConnectionError> {
@@ -415,6 +431,14 @@ fn explain(error: &ConnectionError) -> String {
 mod tests {
     use super::*;
     use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
+
+    #[test]
+    fn a_topic_that_the_broker_does_not_let_the_kiosk_read_is_known() {
+        let topics = ["device", "group"].map(str::to_owned);
+        let codes = [SubscribeReasonCode::Success(QoS::AtLeastOnce), SubscribeReasonCode::NotAuthorized];
+        assert_eq!(unreadable(&topics, &codes), ["group"]);
+        assert!(unreadable(&topics, &[codes[0], codes[0]]).is_empty());
+    }
 
     #[test]
     fn the_server_s_certificate_is_told_from_ours() {

@@ -6,6 +6,7 @@ use ed25519_dalek::SigningKey;
 use kiosk_proto::fleet::rollout::{Plan, Rollout};
 use kiosk_proto::fleet::{DesiredPayload, Digest, Envelope, EnvelopeError, KeyId, PayloadType, Revision, parse, sign};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Raised when an older program could not go on with what a newer one wrote.
@@ -102,6 +103,11 @@ impl Bundle {
             Ok((payload, Digest::of(&bytes)))
         };
         self.messages.iter().map(read).collect()
+    }
+
+    /// The keys that have signed it.
+    pub fn signers(&self) -> BTreeSet<&KeyId> {
+        self.messages.iter().flat_map(|message| &message.signatures).map(|signature| &signature.keyid).collect()
     }
 
     /// Adds the signature of one more key to every message.

@@ -47,6 +47,7 @@ pub async fn drive(
     bundle.store(path)?;
     let publisher = link.publisher();
     let mut drive = Drive { bundle, path, publisher, sending: JoinSet::new(), waiting: Vec::new() };
+    drive.all_fit()?;
     drive.catch_up(link).await?;
     if abandon {
         drive.handle(Event::Abandon)?;
@@ -58,7 +59,9 @@ pub async fn drive(
     tokio::pin!(interrupted);
     loop {
         screen.show(&drive.bundle.rollout, connected);
-        if let Some(outcome) = &drive.bundle.rollout.outcome {
+        if let Some(outcome) = &drive.bundle.rollout.outcome
+            && drive.has_said_all(outcome)
+        {
             return Ok(Some(outcome.clone()));
         }
         tokio::select! {
@@ -77,7 +80,7 @@ pub async fn drive(
                     drive.fill();
                 }
                 // The broker said no: nothing that comes later changes that.
-                Ok((_, Err(error))) if connected => return Err(error.into()),
+                Ok((_, Err(error))) if connected && drive.bundle.rollout.outcome.is_none() => return Err(error.into()),
                 _ => {}
             },
             _ = ticks.tick() => {
@@ -93,6 +96,15 @@ pub async fn drive(
 }
 
 impl Drive<'_> {
+    /// Whether the broker takes every message: known before the first is sent.
+    fn all_fit(&self) -> Result<(), DriveError> {
+        for (planned, envelope) in self.bundle.rollout.plan.messages.iter().zip(&self.bundle.messages) {
+            let bytes = envelope.to_bytes().map_err(BundleError::from)?.len();
+            self.publisher.fits(&desired_topic(&planned.target).to_string(), bytes)?;
+        }
+        Ok(())
+    }
+
     /// Tells everything that the broker holds, then that it is there.
     async fn catch_up(&mut self, link: &mut Link) -> Result<(), DriveError> {
         let mut held = Vec::new();
@@ -128,6 +140,12 @@ impl Drive<'_> {
         }
         self.fill();
         Ok(())
+    }
+
+    /// Whether nothing is under way that has to arrive: what is put back, that is. Of a push that was overtaken nothing
+    /// has to.
+    fn has_said_all(&self, outcome: &Outcome) -> bool {
+        matches!(outcome, Outcome::Overtaken { .. }) || (self.waiting.is_empty() && self.sending.is_empty())
     }
 
     /// Sends what waits, as far as the window goes.

@@ -44,6 +44,9 @@ pub fn diff(change: &Change, which: &Which, json: bool, options: &ProfileOptions
     })
 }
 
+/// The state of a layer that a kiosk says nothing about.
+const NOT_HEARD_OF: &str = "not heard of";
+
 /// One layer of one kiosk.
 #[derive(serde::Serialize)]
 struct Line {
@@ -128,7 +131,7 @@ fn lines(id: &KioskId, view: &View) -> Vec<Line> {
             (None, _) if digest.is_some() && confirmed.map(|revision| revision.digest) == digest => "confirmed",
             (None, Some(refused)) if Some(refused.digest) == digest => "refused",
             (None, _) if pushed.is_none() => "gone from the broker",
-            (None, _) => "not heard of",
+            (None, _) => NOT_HEARD_OF,
         };
         let errors = attempt.map(|attempt| {
             attempt.errors.iter().map(|error| match error.path.as_str() {
@@ -138,6 +141,9 @@ fn lines(id: &KioskId, view: &View) -> Vec<Line> {
         });
         let mut why: Vec<String> = errors.into_iter().flatten().collect();
         why.extend(refused.map(|refused| format!("refused {}: {}", refused.digest.short(), refused.message)));
+        if phase == NOT_HEARD_OF && view.is_online(id) && matches!(target, Target::Group(_)) {
+            why.push("it is connected and did not get it: is it in this group in the broker's site file?".to_owned());
+        }
         let left_out = layer.map(|layer| layer.left_out.as_slice()).unwrap_or_default();
         why.extend(left_out.iter().map(|error| format!("left out: {}: {}", error.path, error.message)));
         Some(Line {

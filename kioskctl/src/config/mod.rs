@@ -53,6 +53,9 @@ pub enum ConfigCommand {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+        /// Print JSON: the file, its messages, and the keys that have signed it.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         profile: ProfileOptions,
     },
@@ -91,7 +94,7 @@ pub fn run(command: ConfigCommand) -> anyhow::Result<ExitCode> {
     match command {
         ConfigCommand::Check { file, layer, json } => check(&file, layer, json),
         ConfigCommand::Diff { change, which, json, profile } => look::diff(&change, &which, json, &profile),
-        ConfigCommand::Sign { file, yes, profile } => push::sign(&file, yes, &profile),
+        ConfigCommand::Sign { file, yes, json, profile } => push::sign(&file, yes, json, &profile),
         ConfigCommand::Push(push) => push::push(&push),
         ConfigCommand::Status { which, json, profile } => look::status(&which, json, &profile),
         ConfigCommand::Rollback(rollback) => rollback::rollback(&rollback),

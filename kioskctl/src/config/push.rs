@@ -16,7 +16,7 @@ use crate::session::{Session, block_on, confirm, moment, now};
 use crate::token::parse_duration;
 use kiosk_proto::config::KioskId;
 use kiosk_proto::fleet::{Apply, MAX_AUTHOR, MAX_REASON, Target};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -347,12 +347,13 @@ fn resume(file: &Path, abandon: bool, how: &How) -> anyhow::Result<ExitCode> {
 }
 
 /// `kioskctl config sign`
-pub fn sign(file: &Path, yes: bool, options: &ProfileOptions) -> anyhow::Result<ExitCode> {
+pub fn sign(file: &Path, yes: bool, json: bool, options: &ProfileOptions) -> anyhow::Result<ExitCode> {
     let mut bundle = Bundle::load(file)?;
     let profile = options.load()?;
     let key = crate::key::load(profile.signing_key()?)?;
     errln!("{}", one_line(&bundle.title));
-    for (payload, digest) in bundle.payloads()? {
+    let payloads = bundle.payloads()?;
+    for (payload, digest) in &payloads {
         errln!(
             "  {} revision {}.{} ({}) by {}, {}: {}",
             name(&payload.target),
@@ -370,6 +371,12 @@ pub fn sign(file: &Path, yes: bool, options: &ProfileOptions) -> anyhow::Result<
     confirm("Sign it?", yes)?;
     bundle.sign(&key)?;
     bundle.store(file)?;
-    outln!("{}", file.display());
+    if json {
+        let message = |(payload, digest): &_| json!({ "digest": digest, "payload": payload });
+        let messages: Vec<Value> = payloads.iter().map(message).collect();
+        outln!("{}", json!({ "file": file, "signed_by": bundle.signers(), "messages": messages }));
+    } else {
+        outln!("{}", file.display());
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use rumqttc::{
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -52,6 +53,19 @@ pub enum LinkError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// The broker would cut the connection.
+    #[error(
+        "a message of {bytes} bytes for {topic} is more than the broker takes ({limit} bytes): nothing of it is sent. \
+         Raise max_packet_size in its configuration, or push less"
+    )]
+    TooLarge {
+        /// Where to.
+        topic: String,
+        /// Of its payload.
+        bytes: usize,
+        /// What the broker says.
+        limit: u32,
+    },
     /// The broker did not take a message.
     #[error("the broker did not take the message for {topic}: {reason}")]
     Publish {
@@ -89,6 +103,7 @@ pub enum Arrival {
 /// The connection. Dropped, it ends.
 pub struct Link {
     client: AsyncClient,
+    limit: Arc<AtomicU32>,
     inbox: mpsc::Receiver<Arrival>,
     early: VecDeque<Arrival>,
     own: String,
@@ -130,8 +145,9 @@ impl Link {
             filters.iter().map(|filter| SubscribeFilter::new(filter, QoS::AtLeastOnce)).collect();
         filters.push(SubscribeFilter::new(marker_topic(&own), QoS::AtLeastOnce));
         filters.push(SubscribeFilter::new(format!("bk/v1/device/+/response/{own}"), QoS::AtLeastOnce));
-        let pump = tokio::spawn(pump(events, client.clone(), filters, sender));
-        let mut link = Self { client, inbox, early: VecDeque::new(), own, markers: 0, pump };
+        let limit = Arc::new(AtomicU32::new(MAX_PACKET_BYTES));
+        let pump = tokio::spawn(pump(events, client.clone(), filters, sender, limit.clone()));
+        let mut link = Self { client, limit, inbox, early: VecDeque::new(), own, markers: 0, pump };
         let failed = |reason| LinkError::Connect { broker: format!("{}:{}", broker.host, broker.port), reason };
         let mut last = "no answer".to_owned();
         let up = async {
@@ -211,7 +227,7 @@ impl Link {
 
     /// For sending while this is read from.
     pub fn publisher(&self) -> Publisher {
-        Publisher { client: self.client.clone() }
+        Publisher { client: self.client.clone(), limit: self.limit.clone() }
     }
 
     /// A name of this connection, for response topics.
@@ -224,9 +240,25 @@ impl Link {
 #[derive(Clone)]
 pub struct Publisher {
     client: AsyncClient,
+    /// The largest packet that the broker takes, as it says when it greets.
+    limit: Arc<AtomicU32>,
 }
 
 impl Publisher {
+    /// Whether the broker takes a payload of so many bytes.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn fits(&self, topic: &str, bytes: usize) -> Result<(), LinkError> {
+        // Fixed header, packet identifier and properties; topics and properties here have at most some hundred bytes.
+        const OVERHEAD: usize = 1024;
+        let limit = self.limit.load(Ordering::Relaxed);
+        if bytes + topic.len() + OVERHEAD > limit as usize {
+            return Err(LinkError::TooLarge { topic: topic.to_owned(), bytes, limit });
+        }
+        Ok(())
+    }
+
     /// Sends a message and waits until the broker has it. The link must be read from meanwhile.
     ///
     /// # Errors
@@ -238,6 +270,7 @@ impl Publisher {
         retain: bool,
         properties: Option<PublishProperties>,
     ) -> Result<(), LinkError> {
+        self.fits(topic, payload.len())?;
         let failed = |reason: String| LinkError::Publish { topic: topic.to_owned(), reason };
         let mut options = PublishOptions::at_least_once().retain(retain);
         if let Some(properties) = properties {
@@ -265,12 +298,20 @@ fn marker_topic(own: &str) -> String {
 }
 
 /// Keeps the connection up and hands over what happens.
-async fn pump(mut events: EventLoop, client: AsyncClient, filters: Vec<SubscribeFilter>, inbox: mpsc::Sender<Arrival>) {
+async fn pump(
+    mut events: EventLoop,
+    client: AsyncClient,
+    filters: Vec<SubscribeFilter>,
+    inbox: mpsc::Sender<Arrival>,
+    limit: Arc<AtomicU32>,
+) {
     let mut failures = 0;
     loop {
         let arrival = match events.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+            Ok(Event::Incoming(Packet::ConnAck(greeting))) => {
                 failures = 0;
+                let most = greeting.properties.and_then(|properties| properties.max_packet_size);
+                limit.store(most.unwrap_or(MAX_PACKET_BYTES), Ordering::Relaxed);
                 if client.try_subscribe_many(filters.clone()).is_err() {
                     continue;
                 }

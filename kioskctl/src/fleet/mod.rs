@@ -143,7 +143,7 @@ fn table(kiosks: &[KioskId], view: &View) -> String {
         if let Some(metrics) = metrics.filter(|metrics| !metrics.faults.is_empty()) {
             why = metrics.faults.join(", ");
         }
-        if let Some(trouble) = presence.and_then(|presence| presence.certificate_trouble(now)) {
+        if let Some(trouble) = presence.and_then(|presence| presence.trouble(now)) {
             why = trouble;
         }
         table.row([

@@ -107,8 +107,10 @@ fn what_can_cut_a_kiosk_off_needs_a_second_admin_where_the_site_says_so() {
     assert!(told.contains("has signed it already"), "{told}");
     let (ben, _) = trial.broker.another_key("carl").unwrap();
     let ben = ben.with_file_name("ben.key").display().to_string();
-    let (code, _, told) = trial.run(&["config", "sign", &file, "--yes", "--signing-key", &ben]);
-    assert_eq!(code, 0, "{told}");
+    let signed = trial.json(&["config", "sign", &file, "--yes", "--signing-key", &ben]);
+    assert_eq!((&signed["file"], signed["signed_by"].as_array().unwrap().len()), (&json!(file), 2), "{signed}");
+    let pushed = &signed["messages"][0]["payload"];
+    assert_eq!(pushed["config"]["janus"]["url"], "wss://other.example/", "{signed}");
     let done = trial.json(&["config", "push", "--resume", &file, "--yes"]);
     assert_eq!(done["result"]["outcome"], "confirmed", "{done}");
     assert_eq!(trial.value("k-0", "janus.url"), "wss://other.example:443/");

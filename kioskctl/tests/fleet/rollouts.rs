@@ -96,6 +96,82 @@ fn two_admins_at_once_one_of_them_is_told() {
 }
 
 #[test]
+fn what_the_broker_does_not_take_is_told_before_anything_is_sent() {
+    let mut trial = Trial::start(2, |_| Kind::default());
+    trial.broker.limit_packets(4096).unwrap();
+    // As long as it may be, in characters that take four bytes each.
+    let reason = "\u{1f3e6}".repeat(kiosk_proto::fleet::MAX_REASON);
+    let group = ["--group", "seoul", "--canary", "50%", "--set", "video.bitrate_kbps=800"];
+    let push = [&["config", "push", "--yes", "--reason", &reason], &group[..]].concat();
+    let (code, _, told) = trial.run(&push);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("is more than the broker takes (4096 bytes)") && told.contains("max_packet_size"), "{told}");
+    assert_eq!(trial.json(&["config", "status"]), json!([]), "nothing was sent");
+    // What fits goes.
+    assert_eq!(trial.push(&["--group", "seoul", "--set", "video.bitrate_kbps=800"]).0, 0);
+}
+
+/// What a process said in the end, with `--json`.
+fn ended(running: std::process::Child) -> (i32, Value) {
+    let output = running.wait_with_output().unwrap();
+    let told = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{:?} {}", output.status, String::from_utf8_lossy(&output.stderr)));
+    (output.status.code().unwrap(), told)
+}
+
+#[test]
+fn of_two_who_send_in_the_same_moment_one_wins_and_the_other_one_is_told() {
+    let trial = Trial::start(3, |_| Kind { trial: Duration::from_secs(3), ..Kind::default() });
+    let dir = tempfile::tempdir().unwrap();
+    let all = ["k-0", "k-1", "k-2"];
+    let rounds: [(&str, &[&str]); 3] = [("--group=seoul", &all), ("--group=seoul", &all), ("--device=k-1", &["k-1"])];
+    for (round, (target, kiosks)) in rounds.into_iter().enumerate() {
+        let wanted = [800 + round, 700 + round];
+        // Planned on the same ground, and signed with the same revision.
+        let files = wanted.map(|kbps| {
+            let file = dir.path().join(format!("{kbps}.json")).display().to_string();
+            let set = format!("video.bitrate_kbps={kbps}");
+            let (code, _, told) =
+                trial.run(&["config", "push", "--reason", "a", target, "--set", &set, "--save", &file]);
+            assert_eq!(code, 0, "{told}");
+            file
+        });
+        let running = files.map(|file| trial.spawn(&["config", "push", "--resume", &file, "--yes", "--json"]));
+        let told = running.map(ended);
+        let outcomes = told.each_ref().map(|(code, told)| (*code, told["result"]["outcome"].as_str().unwrap_or("")));
+        let winner = outcomes.iter().position(|outcome| *outcome == (0, "confirmed"));
+        let winner = winner.unwrap_or_else(|| panic!("nobody won: {told:?}"));
+        assert_eq!(outcomes[1 - winner], (4, "overtaken"), "{told:?}");
+        // It is in force everywhere, and it is what the broker has for who comes later.
+        let status = trial.json(&["config", "status"]);
+        for kiosk in kiosks {
+            assert_eq!(trial.value(kiosk, "video.bitrate_kbps"), wanted[winner], "{kiosk} {told:?}");
+        }
+        for line in status.as_array().unwrap() {
+            assert_eq!(line["phase"], "confirmed", "{status}");
+        }
+        let set = format!("video.bitrate_kbps={}", wanted[winner]);
+        let (_, text, _) = trial.run(&["config", "diff", target, "--set", &set]);
+        assert!(text.contains("nothing changes"), "{text}");
+    }
+}
+
+#[test]
+fn two_pushes_that_are_begun_in_the_same_moment_end_with_one_of_them_whole() {
+    let trial = Trial::start(3, |_| Kind { trial: Duration::from_secs(1), ..Kind::default() });
+    let push = ["config", "push", "--yes", "--json", "--reason", "a test", "--group", "seoul", "--set"];
+    let wanted = [800, 700];
+    let running = wanted.map(|kbps| trial.spawn(&[&push[..], &[&format!("video.bitrate_kbps={kbps}")]].concat()));
+    let told = running.map(ended);
+    // One may have been over before the other one began: then both were whole, one after the other.
+    assert!(told.iter().all(|(code, _)| [0, 4].contains(code)) && told.iter().any(|(code, _)| *code == 0), "{told:?}");
+    let values = ["k-0", "k-1", "k-2"].map(|kiosk| trial.value(kiosk, "video.bitrate_kbps").as_u64().unwrap());
+    assert!(values.iter().all(|value| *value == values[0]), "{values:?} {told:?}");
+    let winners = wanted.iter().zip(&told).filter(|(_, (code, _))| *code == 0).map(|(kbps, _)| *kbps);
+    assert!(winners.into_iter().any(|kbps| kbps == values[0]), "{values:?} {told:?}");
+}
+
+#[test]
 fn who_is_away_gets_it_later_and_is_told_as_silent() {
     let mut trial = Trial::start(3, |_| Kind::default());
     trial.cut("k-2");

@@ -78,7 +78,9 @@ impl Server {
         let site = write_site(folder.path(), media);
         let out = folder.path().join("janus");
         std::fs::create_dir(&out).unwrap();
-        done(kioskctl().args(["server", "render", "--site"]).arg(site).arg("--out").arg(&out));
+        let rendered = done(kioskctl().args(["server", "render", "--json", "--site"]).arg(site).arg("--out").arg(&out));
+        let files = serde_json::from_str::<serde_json::Value>(&rendered).unwrap()["files"].clone();
+        assert!(files.as_array().unwrap().contains(&out.join("janus.jcfg").display().to_string().into()), "{rendered}");
         let log = File::create(folder.path().join("log")).unwrap();
         let janus = Command::new("janus")
             .arg("--configs-folder")

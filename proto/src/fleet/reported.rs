@@ -30,12 +30,24 @@ pub struct Presence {
     /// because its certificate has ended is told from one without power.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_ends: Option<u64>,
+    /// Topics of its own or of its groups that the broker does not let it read. A broker may also say nothing, as
+    /// mosquitto does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 impl Presence {
-    /// What an admin should know of the kiosk's certificate at this time (Unix seconds), if anything.
+    /// What an admin should know of the kiosk's place at the broker at this time (Unix seconds), if anything.
     #[must_use]
-    pub fn certificate_trouble(&self, now: u64) -> Option<String> {
+    pub fn trouble(&self, now: u64) -> Option<String> {
+        let unreadable = || {
+            let topics = self.unreadable.join(", ");
+            (!topics.is_empty()).then(|| format!("the broker does not let it read {topics}: see the broker's groups"))
+        };
+        self.certificate_trouble(now).or_else(unreadable)
+    }
+
+    fn certificate_trouble(&self, now: u64) -> Option<String> {
         const DAY: u64 = 24 * 3600;
         if let Some(refused) = &self.certificate_refused {
             return Some(format!("the certificate in fleet.cert_file is not taken: {refused}"));
@@ -251,8 +263,21 @@ mod tests {
         let trouble = |ends: Option<u64>, refused: Option<&str>| {
             let certificate_refused = refused.map(str::to_owned);
             let (version, groups) = (String::new(), Vec::new());
-            Presence { online: true, version, groups, certificate: None, certificate_refused, certificate_ends: ends }
-                .certificate_trouble(now)
+            let (certificate, unreadable) = (None, Vec::new());
+            let certificate_ends = ends;
+            let presence = Presence {
+                online: true,
+                version,
+                groups,
+                certificate,
+                certificate_refused,
+                certificate_ends,
+                unreadable,
+            };
+            // What shuts a kiosk out comes before what it can't read.
+            let group = Presence { unreadable: vec!["bk/v1/group/a/desired".into()], ..presence.clone() };
+            assert_eq!(group.trouble(now).is_some_and(|why| why.contains("group/a")), presence.trouble(now).is_none());
+            presence.trouble(now)
         };
         assert_eq!([trouble(None, None), trouble(Some(now + 30 * DAY), None)], [None, None]);
         assert!(trouble(Some(now + 30 * DAY - 1), None).unwrap().contains("in 29 days"));

@@ -112,6 +112,12 @@ pub struct Rollout {
     pub stage: usize,
     /// Messages that the broker has.
     pub sent: BTreeSet<usize>,
+    /// Messages that were seen where they belong.
+    #[serde(default)]
+    pub stood: BTreeSet<usize>,
+    /// Those of them that were put back once, over another of the same place.
+    #[serde(default)]
+    pub put_back: BTreeSet<usize>,
     /// How long this stage has waited, milliseconds.
     pub waited_ms: u64,
     /// The kiosks of all stages so far: the worst that became of each.
@@ -160,6 +166,8 @@ impl Rollout {
             plan,
             stage: 0,
             sent: BTreeSet::new(),
+            stood: BTreeSet::new(),
+            put_back: BTreeSet::new(),
             waited_ms: 0,
             kiosks: BTreeMap::new(),
             current: BTreeMap::new(),
@@ -208,6 +216,9 @@ impl Rollout {
             Event::Retained(target, revision) => {
                 if !self.is_overtaken(&target, revision) {
                     return Vec::new();
+                }
+                if let Some(message) = self.came_first(&target, revision) {
+                    return vec![Effect::Publish(message)];
                 }
                 let outcome = Outcome::Overtaken { target };
                 return self.give_up(outcome);
@@ -264,12 +275,24 @@ impl Rollout {
 
     /// Whether something that is none of this rollout's stands where one of its messages is, or would be, put, and is
     /// not older.
-    fn is_overtaken(&self, target: &Target, found: Revision) -> bool {
-        let here = || self.plan.messages.iter().filter(|message| message.target == *target);
-        let place = |revision: Revision| (revision.epoch, revision.revision);
-        let first = here().map(|message| place(message.revision)).min();
-        let foreign = !here().any(|message| message.revision == found);
-        self.giving_up.is_none() && foreign && first.is_some_and(|first| place(found) >= first)
+    fn is_overtaken(&mut self, target: &Target, found: Revision) -> bool {
+        let here = || self.plan.messages.iter().enumerate().filter(|(_, message)| message.target == *target);
+        let first = here().map(|(_, message)| place(message.revision)).min();
+        let own = here().find(|(_, message)| message.revision == found).map(|(index, _)| index);
+        self.stood.extend(own);
+        self.giving_up.is_none() && own.is_none() && first.is_some_and(|first| place(found) >= first)
+    }
+
+    /// Two admins have pushed at the same time, with the same place in the order. The broker has put their messages in
+    /// an order, which both see and every connected kiosk too: the first one counts, and the second one, which stands
+    /// there now, makes way for it. This gives the message to put back; once, so that two who differ about the order do
+    /// not go on for ever.
+    fn came_first(&mut self, target: &Target, found: Revision) -> Option<usize> {
+        let addressed = |index: &usize| self.plan.messages.get(*index).filter(|message| message.target == *target);
+        let stood = self.stood.iter().filter_map(|index| Some((place(addressed(index)?.revision), *index)));
+        let (newest, message) = stood.max()?;
+        let given = self.sent.contains(&message) || self.wanted().contains(&message);
+        (newest >= place(found) && given && self.put_back.insert(message)).then_some(message)
     }
 
     /// What a report says about the message that its kiosk must confirm; whether that is new.
@@ -367,6 +390,10 @@ impl Rollout {
         self.outcome = Some(outcome.clone());
         vec![Effect::Persist, Effect::Finished(outcome)]
     }
+}
+
+fn place(revision: Revision) -> (u32, u64) {
+    (revision.epoch, revision.revision)
 }
 
 fn key(target: &Target) -> String {

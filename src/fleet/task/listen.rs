@@ -24,6 +24,7 @@ impl Task {
         match event {
             LinkEvent::Up(session) => {
                 self.connection += 1;
+                self.not_taken = false;
                 // A broker that is on trial has no say in what the kiosk falls back to.
                 if !self.state.on_trial() {
                     session.identity.keep();
@@ -44,7 +45,6 @@ impl Task {
                 }
             }
             LinkEvent::Message(message) => self.message(*message).await,
-            LinkEvent::Refused(topic) => warn!(topic, "nothing of the fleet is received here"),
         }
     }
 
@@ -119,7 +119,7 @@ pub(super) fn link_settings(config: &Config, clean_start: bool) -> Option<LinkSe
         state_dir: fleet.state_dir.clone(),
         keepalive_s: u16::try_from(fleet.keepalive_s).unwrap_or(u16::MAX),
         subscriptions: kiosk_filters(id, &fleet.groups),
-        will: (Topic::Presence(id.clone()).to_string(), presence(config, false, None)),
+        will: (Topic::Presence(id.clone()).to_string(), presence(config, None)),
         clean_start,
     })
 }

@@ -34,7 +34,7 @@ use speak::Acknowledged;
 
 /// The longest time between two turns.
 const TURN: Duration = Duration::from_secs(1);
-/// How often it is asked whether the clock is synchronised, and whether the disk takes the events that it did not take.
+/// How often it is asked whether the clock is synchronised, and whether disk and broker take what they did not take.
 const CLOCK: Duration = Duration::from_secs(30);
 /// A call that was announced and has not begun after this was refused.
 const CALL_BEGINS: Duration = Duration::from_secs(5);
@@ -63,6 +63,8 @@ pub(super) struct Task {
     delivery: u64,
     probes: Option<Probes>,
     broker_wanted: bool,
+    /// Something of what was said over this connection has not arrived, and is said again.
+    not_taken: bool,
     acknowledged: (mpsc::Sender<Acknowledged>, mpsc::Receiver<Acknowledged>),
     outcomes: (mpsc::Sender<LedgerInput>, mpsc::Receiver<LedgerInput>),
     synchronised: bool,
@@ -103,6 +105,7 @@ impl Task {
             delivery: 0,
             probes: None,
             broker_wanted: false,
+            not_taken: false,
             acknowledged: mpsc::channel(CAPACITY),
             outcomes: mpsc::channel(CAPACITY),
             synchronised: false,
@@ -176,6 +179,7 @@ impl Task {
                 _ = clock.tick() => {
                     self.synchronised = clock::synchronised(&self.daemon.bus).await;
                     self.post.retry();
+                    self.say_again().await;
                 }
                 _ = metrics.tick() => {
                     self.publish_metrics();

@@ -5,24 +5,27 @@ use kiosk_proto::fleet::ledger::{LedgerInput, Reply};
 use kiosk_proto::fleet::machine::{Input, Probe};
 use kiosk_proto::fleet::{CommandId, EventKind, Presence, Response, Topic};
 use rumqttc::mqttbytes::v5::PublishProperties;
+use serde_json::Value;
 use tracing::{info, warn};
 
 use super::{TURN, Task};
-use crate::fleet::identity::Identity;
+use crate::fleet::link::Session;
 use crate::fleet::telemetry::Surroundings;
 
 /// Events that are on their way at once.
 const WINDOW: usize = 16;
 
-/// What the broker has acknowledged, over the connection of this number.
+/// What the broker has acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Acknowledged {
-    /// A report.
+    /// A report, over the connection of this number.
     Report(u64),
-    /// An event; or it was lost with the connection.
-    Event(u64, u64, bool),
+    /// An event.
+    Event(u64),
     /// An answer.
     Response(CommandId),
+    /// None: something was not sent or not taken, or was lost with the connection of this number.
+    NotTaken(u64),
 }
 
 impl Task {
@@ -37,33 +40,44 @@ impl Task {
         payload: Vec<u8>,
         retain: bool,
         properties: PublishProperties,
-        then: impl FnOnce(bool) -> Option<Acknowledged> + Send + 'static,
+        then: Option<Acknowledged>,
     ) {
         let Some(session) = &self.session else { return };
-        match session.publish(topic, payload, retain, properties) {
-            Ok(arrives) => {
-                let sender = self.acknowledged.0.clone();
-                tokio::spawn(async move {
-                    if let Some(acknowledged) = then(arrives.await) {
-                        let _ = sender.send(acknowledged).await;
-                    }
-                });
+        let (sender, lost) = (self.acknowledged.0.clone(), Acknowledged::NotTaken(self.connection));
+        let sent = session.publish(topic, payload, retain, properties).inspect_err(|error| warn!("{error}"));
+        tokio::spawn(async move {
+            let arrived = match sent {
+                Ok(arrives) => arrives.await,
+                Err(_) => false,
+            };
+            if let Some(told) = if arrived { then } else { Some(lost) } {
+                let _ = sender.send(told).await;
             }
-            Err(error) => warn!("{error}"),
-        }
+        });
     }
 
     pub(super) fn publish_presence(&self) {
-        let identity = self.session.as_ref().map(|session| &session.identity);
-        let payload = to_json(&presence(self.config(), true, identity));
-        self.publish(&self.topic(Topic::Presence), payload, true, PublishProperties::default(), |_| None);
+        let payload = to_json(&presence(self.config(), self.session.as_ref()));
+        self.publish(&self.topic(Topic::Presence), payload, true, PublishProperties::default(), None);
     }
 
     pub(super) fn publish_report(&self) {
         let Some(reported) = &self.reported else { return };
-        let connection = self.connection;
-        let then = move |arrived: bool| arrived.then_some(Acknowledged::Report(connection));
+        let then = Some(Acknowledged::Report(self.connection));
         self.publish(&self.topic(Topic::Reported), to_json(reported), true, PublishProperties::default(), then);
+    }
+
+    /// Says again what the broker did not take over a connection that is up; not at once, since it would not take it at
+    /// once either.
+    pub(super) async fn say_again(&mut self) {
+        if !std::mem::take(&mut self.not_taken) || self.session.is_none() {
+            return;
+        }
+        self.post.link_lost();
+        self.publish_presence();
+        self.publish_report();
+        self.command(LedgerInput::LinkUp).await;
+        self.send_events();
     }
 
     pub(super) fn publish_metrics(&mut self) {
@@ -98,8 +112,7 @@ impl Task {
         }
         let topic = self.topic(Topic::Event);
         while let Some((sequence, payload)) = self.post.send(WINDOW) {
-            let connection = self.connection;
-            let then = move |arrived: bool| Some(Acknowledged::Event(connection, sequence, arrived));
+            let then = Some(Acknowledged::Event(sequence));
             self.publish(&topic, payload, false, PublishProperties::default(), then);
         }
     }
@@ -107,9 +120,14 @@ impl Task {
     pub(super) fn respond(&self, reply: Reply, response: &Response) {
         let properties =
             PublishProperties { correlation_data: reply.correlation.map(Into::into), ..PublishProperties::default() };
-        let id = response.id.clone();
-        let then = move |arrived: bool| id.filter(|_| arrived).map(Acknowledged::Response);
-        self.publish(&reply.topic, to_json(response), false, properties, then);
+        let then = response.id.clone().map(Acknowledged::Response);
+        let mut payload = to_json(response);
+        let fits = self.session.as_ref().map(|session| session.fits(&reply.topic, payload.len()));
+        if let Some(Err(why)) = fits {
+            let message = format!("{} its result is not sent: {why}", response.message).trim_start().to_owned();
+            payload = to_json(&Response { message, result: Value::Null, ..response.clone() });
+        }
+        self.publish(&reply.topic, payload, false, properties, then);
     }
 
     pub(super) async fn arrived(&mut self, acknowledged: Acknowledged) {
@@ -119,16 +137,11 @@ impl Task {
                     self.handle(Input::ProbePassed(Probe::Broker)).await;
                 }
             }
-            Acknowledged::Event(_, sequence, true) => {
+            Acknowledged::Event(sequence) => {
                 self.post.acknowledged(sequence);
                 self.send_events();
             }
-            Acknowledged::Event(connection, _, false) => {
-                // Over a connection that is still up, an event that is not taken would wait for ever.
-                if connection == self.connection && self.session.is_some() {
-                    self.post.link_lost();
-                }
-            }
+            Acknowledged::NotTaken(connection) => self.not_taken |= connection == self.connection,
             Acknowledged::Response(id) => self.command(LedgerInput::Delivered(id)).await,
         }
     }
@@ -138,7 +151,9 @@ impl Task {
         self.stop_probes().await;
         let topic = self.topic(Topic::Presence);
         let Some(session) = self.session.take() else { return };
-        let payload = to_json(&presence(self.config(), false, Some(&session.identity)));
+        let gone = Presence { online: false, ..presence(self.config(), Some(&session)) };
+        let payload =
+            to_json(&Presence { certificate: None, certificate_refused: None, unreadable: Vec::new(), ..gone });
         if let Ok(arrives) = session.publish(&topic, payload, true, PublishProperties::default()) {
             let _ = tokio::time::timeout(TURN, arrives).await;
         }
@@ -150,15 +165,17 @@ pub(super) fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-pub(super) fn presence(config: &Config, online: bool, identity: Option<&Identity>) -> Presence {
-    let leaf = identity.and_then(|identity| identity.leaf);
+/// What the kiosk says of itself over a connection; without one, what the broker says when it is gone.
+pub(super) fn presence(config: &Config, session: Option<&Session>) -> Presence {
+    let leaf = session.and_then(|session| session.identity.leaf);
     let groups = config.fleet.as_ref().map(|fleet| fleet.groups.clone()).unwrap_or_default();
     Presence {
-        online,
+        online: session.is_some(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         groups,
-        certificate: leaf.filter(|_| online).map(|leaf| leaf.digest),
-        certificate_refused: identity.filter(|_| online).and_then(|identity| identity.refused.clone()),
+        certificate: leaf.map(|leaf| leaf.digest),
+        certificate_refused: session.and_then(|session| session.identity.refused.clone()),
         certificate_ends: leaf.map(|leaf| leaf.ends),
+        unreadable: session.map(|session| session.unreadable.clone()).unwrap_or_default(),
     }
 }

@@ -1,10 +1,35 @@
-//! A D-Bus of a test's own.
+//! A D-Bus of a test's own, and services on it in the place of the machine's.
 
 use crate::{Error, Result, place::Place, process::Process};
 use std::{fs, os::unix::net::UnixStream, path::PathBuf, time::Duration};
+use tokio::{runtime::Runtime, time::timeout};
+use zbus::{Connection, connection, object_server::Interface};
 
 /// How long dbus-daemon gets to make its socket.
 const START: Duration = Duration::from_secs(10);
+
+/// How long the bus gets to give a name.
+const NAMED: Duration = Duration::from_secs(10);
+
+/// A service on a bus, until it is dropped.
+#[derive(Debug)]
+pub struct Service {
+    _connection: Connection,
+    _runtime: Runtime,
+}
+
+impl Service {
+    /// Serves an interface from now on.
+    pub fn start(bus: &str, name: &'static str, path: &'static str, interface: impl Interface) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(Error::io("runtime of a D-Bus service"))?;
+        let serve =
+            async { connection::Builder::address(bus).user_id(0).name(name).serve_at(path, interface).build().await };
+        let connection = runtime.block_on(async { timeout(NAMED, serve).await });
+        let connection = connection.map_err(|_| Error::Other("the bus does not answer".into()))??;
+        Ok(Self { _connection: connection, _runtime: runtime })
+    }
+}
 
 /// A running dbus-daemon on which everybody may do everything.
 #[derive(Debug)]

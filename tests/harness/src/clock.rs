@@ -1,12 +1,7 @@
 //! The clock of a kiosk's machine: years off, and synchronised as systemd would tell.
 
-use crate::{Error, Result, kiosk::Kiosk};
-use std::{fs, path::Path, time::Duration};
-use tokio::{runtime::Runtime, time::timeout};
-use zbus::{Connection, connection};
-
-/// How long the bus gets to give the name.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::{Error, Result, bus::Service, kiosk::Kiosk};
+use std::{fs, path::Path};
 
 /// Variables that put the clock of a program off, such as by `+3650d`. The library is copied to `dir`, which programs
 /// of another root see too.
@@ -28,8 +23,7 @@ pub fn off_by(offset: &str, dir: &Path) -> Result<Vec<(&'static str, String)>> {
 /// Says on a kiosk's bus that the clock is synchronised, as `systemd-timedated` does.
 #[derive(Debug)]
 pub struct Synchronised {
-    _connection: Connection,
-    _runtime: Runtime,
+    _service: Service,
 }
 
 struct Timedate;
@@ -45,15 +39,7 @@ impl Timedate {
 impl Synchronised {
     /// From now on; the daemon asks when it starts.
     pub fn on(kiosk: &Kiosk) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(Error::io("runtime of a D-Bus service"))?;
-        let address = kiosk.bus_address();
-        let serve = async {
-            let builder = connection::Builder::address(address.as_str()).user_id(0);
-            builder.name("org.freedesktop.timedate1").serve_at("/org/freedesktop/timedate1", Timedate).build().await
-        };
-        let connection = runtime.block_on(async { timeout(PATIENCE, serve).await });
-        let connection = connection.map_err(|_| Error::Other("the bus does not answer".into()))??;
-        Ok(Self { _connection: connection, _runtime: runtime })
+        let name = "org.freedesktop.timedate1";
+        Ok(Self { _service: Service::start(&kiosk.bus_address(), name, "/org/freedesktop/timedate1", Timedate)? })
     }
 }

@@ -171,8 +171,19 @@ impl Fleet {
         config: KioskConfig,
         change: impl FnOnce(KioskConfig) -> KioskConfig,
     ) -> Result<Self> {
+        Self::start_with_in(world, broker, config, change, &[])
+    }
+
+    /// Both.
+    pub fn start_with_in(
+        world: &World,
+        broker: Mosquitto,
+        config: KioskConfig,
+        change: impl FnOnce(KioskConfig) -> KioskConfig,
+        environment: &[(&str, String)],
+    ) -> Result<Self> {
         let config = change(section(config, &broker, &world.dir().join("state"))?);
-        Self::start_as(world, broker, &config, &[])
+        Self::start_as(world, broker, &config, environment)
     }
 
     /// The same, with variables in the daemon's environment.

@@ -245,7 +245,7 @@ pub(crate) fn kioskctl() -> Result<Command> {
 }
 
 /// A program of the workspace: beside this one, or one folder up when this one is a test.
-pub(crate) fn built(name: &str) -> Result<PathBuf> {
+pub fn built(name: &str) -> Result<PathBuf> {
     let exe = env::current_exe().map_err(Error::io("the path of this program"))?;
     let mut candidates = exe.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     let found = candidates.find(|path| path.is_file());

@@ -128,6 +128,13 @@ impl Mosquitto {
         Ok(Self { place: place.clone(), dir, address, port, authority, groups, admin, process })
     }
 
+    /// Starts it again with a smaller limit for packets, bytes.
+    pub fn limit_packets(&mut self, bytes: u32) -> Result<()> {
+        self.stop()?;
+        limit_packets(&self.dir.join("etc/mosquitto.conf"), bytes)?;
+        self.restart()
+    }
+
     /// Starts it again after it ended, with the same configuration and what it has stored.
     pub fn restart(&mut self) -> Result<()> {
         self.process = launch(&self.place, &self.dir, self.port)?;
@@ -161,6 +168,11 @@ impl Mosquitto {
         format!("mqtts://{}:{}", self.address, self.port)
     }
 
+    /// The same for an admin's profile.
+    pub fn admin_url(&self) -> String {
+        format!("mqtts://{}:{}", self.address, admin_port(self.port))
+    }
+
     /// The authority of all its certificates.
     pub fn ca(&self) -> PathBuf {
         self.authority.ca()
@@ -185,6 +197,19 @@ impl Mosquitto {
     pub fn set_groups(&mut self, kiosk: &str, groups: &[&str]) -> Result<()> {
         self.groups.insert(kiosk.to_owned(), groups.iter().map(|group| (*group).to_owned()).collect());
         render(&self.dir, self.address, self.port, &self.groups)?;
+        self.process.signal(Signal::SIGHUP)
+    }
+
+    /// Lets kiosks write a topic of theirs, or not, from now on.
+    pub fn set_writable(&self, word: &str, writable: bool) -> Result<()> {
+        let file = self.dir.join("etc/acl");
+        let text = fs::read_to_string(&file).map_err(Error::io(file.display().to_string()))?;
+        let line = format!("pattern write bk/v1/device/%u/{word}\n");
+        let (from, to) = if writable { (format!("#{line}"), line) } else { (line.clone(), format!("#{line}")) };
+        if !text.contains(&from) {
+            return Err(Error::Other(format!("{} has no line {from:?}", file.display())));
+        }
+        write(&file, &text.replacen(&from, &to, 1))?;
         self.process.signal(Signal::SIGHUP)
     }
 
@@ -274,6 +299,16 @@ fn render(dir: &Path, address: IpAddr, port: u16, groups: &BTreeMap<String, Vec<
     let text = fs::read_to_string(&file).map_err(Error::io(file.display().to_string()))?;
     let often = "autosave_interval 1\nautosave_on_changes true";
     write(&file, &text.replace("autosave_interval 30", often))
+}
+
+/// Changes the limit for packets in a mosquitto.conf.
+pub(crate) fn limit_packets(file: &Path, bytes: u32) -> Result<()> {
+    let text = fs::read_to_string(file).map_err(Error::io(file.display().to_string()))?;
+    let line = format!("max_packet_size {}", kiosk_proto::fleet::MAX_PACKET_BYTES);
+    if !text.contains(&line) {
+        return Err(Error::Other(format!("{} has no line {line:?}", file.display())));
+    }
+    write(file, &text.replace(&line, &format!("max_packet_size {bytes}")))
 }
 
 fn launch(place: &Place, dir: &Path, port: u16) -> Result<Process> {

@@ -200,6 +200,58 @@ fn who_is_overtaken_stops_and_leaves_that_target_alone() {
     assert_eq!(effects, [Effect::Persist, Effect::Finished(Outcome::Overtaken { target: device })]);
 }
 
+/// Rollouts of several admins with one message each to the group, all with the same revision; the broker's order of what
+/// they publish, and what each of them saw of it.
+#[test]
+fn of_two_who_push_at_once_the_first_one_wins_and_stands_there_in_the_end() {
+    let rollouts = [b"ann", b"ben"].map(|digest| {
+        let revision = Revision { epoch: 1, revision: 5, digest: Digest::of(digest) };
+        let expect = (0..2).map(|kiosk| (id(kiosk), 0)).collect();
+        let stage = Stage { title: "all".into(), kind: StageKind::Rest, send: vec![0], expect };
+        let messages = vec![Addressed { target: group(), revision }];
+        Rollout::new(Plan { messages, stages: vec![stage], undo: vec![], max_failures: 0, stage_timeout_ms: TIMEOUT })
+    });
+    // Who sends when, and who has read how far of what stands there: every order of both.
+    for order in 0..1_u32 << 12 {
+        let mut admins = rollouts.clone();
+        let (mut log, mut read, mut to_send) = (Vec::new(), [0, 0], [0, 0]);
+        for (admin, rollout) in admins.iter_mut().enumerate() {
+            to_send[admin] = rollout.handle(Event::Connected).len();
+        }
+        // What the bits leave undone is done after them.
+        let ends = (0..40).map(|step| step % 2 == 0);
+        for (step, admin) in (0..12).map(|bit| order >> bit & 1 == 1).chain(ends).map(usize::from).enumerate() {
+            if to_send[admin] > 0 && (step % 3 == 0 || read[admin] == log.len()) {
+                to_send[admin] -= 1;
+                log.push(rollouts[admin].plan.messages[0].revision);
+            } else if let Some(revision) = log.get(read[admin]) {
+                read[admin] += 1;
+                let effects = admins[admin].handle(Event::Retained(group(), *revision));
+                to_send[admin] += effects.iter().filter(|effect| matches!(effect, Effect::Publish(_))).count();
+            }
+        }
+        assert_eq!((to_send, read), ([0, 0], [log.len(); 2]), "{order:b}: {log:?}");
+        let overtaken = Some(Outcome::Overtaken { target: group() });
+        let first = usize::from(log[0] != rollouts[0].plan.messages[0].revision);
+        assert_eq!((&admins[first].outcome, &admins[1 - first].outcome), (&None, &overtaken), "{order:b}: {log:?}");
+        assert_eq!(log.last(), Some(&log[0]), "{order:b}: {log:?}");
+    }
+}
+
+#[test]
+fn two_who_differ_about_the_order_do_not_go_on_for_ever() {
+    let mut rollout = Rollout::new(plan(0));
+    rollout.handle(Event::Connected);
+    let device = Target::Device(id(0));
+    let own = Event::Retained(device.clone(), revision(&device, 1));
+    let foreign = Event::Retained(device.clone(), Revision { digest: Digest::of(b"ben"), ..revision(&device, 1) });
+    assert_eq!(rollout.handle(own.clone()), []);
+    assert_eq!(rollout.handle(foreign.clone()), [Effect::Publish(1)]);
+    assert_eq!(rollout.handle(own), []);
+    let effects = rollout.handle(foreign);
+    assert_eq!(effects, [Effect::Persist, Effect::Finished(Outcome::Overtaken { target: device })]);
+}
+
 #[test]
 fn after_a_crash_at_any_effect_it_ends_as_without() {
     let effects = World::new(plan(0)).run().effects;

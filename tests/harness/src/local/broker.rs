@@ -4,6 +4,7 @@
 use crate::{
     Error, Result,
     janus::built,
+    mosquitto::limit_packets,
     place::Place,
     process::{Process, run},
     procfs::is_listening,
@@ -89,6 +90,12 @@ impl LocalBroker {
     pub fn kill(&mut self) -> Result<()> {
         self.process.signal(Signal::SIGKILL)?;
         self.process.wait(PATIENCE).map(drop)
+    }
+
+    /// Starts it again with a smaller limit for packets, bytes.
+    pub fn limit_packets(&mut self, bytes: u32) -> Result<()> {
+        limit_packets(&self.dir.join("etc/mosquitto.conf"), bytes)?;
+        self.restart()
     }
 
     /// Starts it after it ended.

@@ -508,6 +508,7 @@ fn presence(fleet: &Fleet, online: bool) -> Vec<u8> {
         certificate: None,
         certificate_refused: None,
         certificate_ends: None,
+        unreadable: Vec::new(),
     };
     serde_json::to_vec(&presence).unwrap_or_default()
 }
