@@ -39,6 +39,7 @@ fn on_a_slow_link_the_picture_gets_smaller_and_not_later() {
         let mut scene = Scene::start(world)?;
         let fast = scene.kiosk.wait_figures(SETUP, "a measured link", |f| f.link.target_bits_per_second > 0)?;
         println!("before: {:?}", fast.link);
+        scene.kiosk.wait_figures(SETUP, "reports of arrivals", |f| f.link.reported_queue_ms.is_some())?;
 
         shape(world, Some(500))?;
         let kiosk = &mut scene.kiosk;

@@ -216,6 +216,7 @@ impl Watch {
             queue_delay_peak_ms: figures.queue_delay_peak_ms.max(ms(verdict.video_delay)),
             audio_queue_delay_ms: ms(verdict.audio_delay),
             audio_queue_delay_peak_ms: figures.audio_queue_delay_peak_ms.max(ms(verdict.audio_delay)),
+            reported_queue_ms: verdict.reported.map(ms),
             target_bits_per_second: verdict.bits_per_second,
             step: u32::try_from(self.controller.position()).unwrap_or(u32::MAX),
             width: verdict.step.width,

@@ -95,6 +95,7 @@ impl RateController {
             refresh: life.refresh,
             dead: life.dead,
             video_delay: self.path.waiting + self.path.network,
+            reported: self.path.reported,
             audio_delay: seconds(sample.audio_waiting_bytes, capacity) + self.path.network,
             capacity: capacity as u64,
         }

@@ -100,6 +100,8 @@ pub struct Verdict {
     pub video_delay: Duration,
     /// The same for a packet of sound.
     pub audio_delay: Duration,
+    /// The queue that stands, as the server reports; none without reports, or when it is somebody else's.
+    pub reported: Option<Duration>,
     /// What the link is taken to carry, bit/s of everything.
     pub capacity: u64,
 }
