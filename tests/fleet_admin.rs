@@ -18,6 +18,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, Stdio},
+    sync::mpsc,
+    thread,
 };
 
 /// An admin with a profile and a key of her own.
@@ -91,14 +93,19 @@ fn an_admin_pushes_watches_asks_and_gets_diagnostics_of_a_real_kiosk() {
         let said = [&explained["value"], &explained["set_by"], &explained["author"], &explained["reason"]];
         assert_eq!(said, [&json!(800), &json!("device"), &json!("Ada"), &json!("less")], "{explained}");
         // Who watches sees it confirmed, line by line.
-        let seen = lines.into_iter().flatten().map_while(std::result::Result::ok).any(|line| {
-            let kiosk: Value = serde_json::from_str(&line).unwrap_or_default();
-            let attempt = &fleet::layer(&kiosk["reported"], "device")["attempts"][0];
-            kiosk["online"] == true && attempt["phase"] == "confirmed" && attempt["reason"] == "less"
+        let (told, seen) = mpsc::channel();
+        thread::spawn(move || {
+            let confirmed = lines.into_iter().flatten().map_while(std::result::Result::ok).any(|line| {
+                let kiosk: Value = serde_json::from_str(&line).unwrap_or_default();
+                let attempt = &fleet::layer(&kiosk["reported"], "device")["attempts"][0];
+                kiosk["online"] == true && attempt["phase"] == "confirmed" && attempt["reason"] == "less"
+            });
+            told.send(confirmed)
         });
+        let seen = seen.recv_timeout(fleet::SOON).unwrap_or_default();
         watch.kill().map_err(Error::io("watch"))?;
         watch.wait().map_err(Error::io("watch"))?;
-        assert!(seen, "the watch ended");
+        assert!(seen, "the watch did not show it");
         let (_, list) = admin.json(&["fleet", "list"])?;
         assert_eq!((&list[0]["id"], &list[0]["online"]), (&json!(fleet::KIOSK), &json!(true)), "{list}");
 

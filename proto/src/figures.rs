@@ -195,7 +195,7 @@ pub struct LinkFigures {
     pub audio_queue_delay_ms: f64,
     /// The most of it in this call, milliseconds.
     pub audio_queue_delay_peak_ms: f64,
-    /// Queue on the whole way to the server that stands, as the server reports arrivals, milliseconds; absent without
+    /// Queue on the whole way to the server that stands, as the server reports arrivals, milliseconds; null without
     /// reports, and where it is somebody else's.
     pub reported_queue_ms: Option<f64>,
     /// What the picture may take.

@@ -47,7 +47,10 @@ pub async fn drive(
     bundle.store(path)?;
     let publisher = link.publisher();
     let mut drive = Drive { bundle, path, publisher, sending: JoinSet::new(), waiting: Vec::new() };
-    drive.all_fit()?;
+    // What is given up puts back what the broker took before.
+    if !abandon {
+        drive.all_fit()?;
+    }
     drive.catch_up(link).await?;
     if abandon {
         drive.handle(Event::Abandon)?;
@@ -72,12 +75,17 @@ pub async fn drive(
                     connected = true;
                     last = Instant::now();
                     drive.catch_up(link).await?;
+                    drive.fill();
                 }
             },
             Some(sent) = drive.sending.join_next() => match sent {
                 Ok((message, Ok(()))) => {
                     drive.handle(Event::Published(message))?;
                     drive.fill();
+                }
+                // What is put back has to arrive: it goes again when the broker is there.
+                Ok((message, Err(_))) if !connected && drive.bundle.rollout.outcome.is_some() => {
+                    drive.waiting.push(message);
                 }
                 // The broker said no: nothing that comes later changes that.
                 Ok((_, Err(error))) if connected && drive.bundle.rollout.outcome.is_none() => return Err(error.into()),

@@ -15,7 +15,7 @@ fn tables() -> String {
     let parts: [(&str, &str, &[Part]); 4] = [
         ("On the way to the server", "", &[Part::Server]),
         ("Media", "", &[Part::Media, Part::Agent, Part::Violation]),
-        ("Fleet", "In the journal only; a call goes on with each of them.\n\n", &[Part::Fleet]),
+        ("Fleet", "The journal and the fleet are told; a call goes on with each of them.\n\n", &[Part::Fleet]),
         ("Devices", "The call goes on without the device, and has it back when it works again.\n\n", &[Part::Device]),
     ];
     let mut out = String::new();

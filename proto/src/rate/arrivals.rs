@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::spread::Spread;
+
 /// A packet of which a report tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
@@ -32,16 +34,8 @@ const MOMENTS: usize = 200;
 /// quietest is an accident, and where a queue stands for long, the middle is the queue.
 const QUIETEST: usize = 10;
 const VARIES: i64 = 10_000;
-/// Packets of one frame are sent within this time of each other.
-const TOGETHER: Duration = Duration::from_millis(3);
-/// A packet that says nothing of the link's rate, bytes.
-const SMALL: u64 = 400;
-/// A frame of fewer bytes behind its first packet says nothing of the link.
-const BYTES: u64 = 1000;
-/// Nor does one that arrives within less: it waited somewhere and was then handed over at once.
-const AT_ONCE: Duration = Duration::from_millis(1);
-/// Frames that are looked at.
-const FRAMES: usize = 12;
+/// A queue that stays for this long in spite of all steps down is the way's own: another route, or another network.
+const STAYS: Duration = Duration::from_secs(3);
 
 /// What was reported so far.
 #[derive(Debug, Clone, Default)]
@@ -50,9 +44,9 @@ pub(super) struct Arrivals {
     packets: VecDeque<Arrival>,
     /// When each moment was, and what a packet took at least, microseconds, up to the clocks' difference.
     moments: VecDeque<(Duration, i64)>,
-    frame: Vec<Arrival>,
-    /// At what rate frames arrived, bit/s.
-    rates: VecDeque<f64>,
+    /// Since when packets take longer than in quiet moments.
+    longer: Option<Duration>,
+    spread: Spread,
 }
 
 impl Arrivals {
@@ -64,51 +58,30 @@ impl Arrivals {
             }
             self.heard = Some(now);
             self.packets.push_back(*packet);
-            // Sound is small, and passes a shaper that lets something through at once.
-            if packet.bytes < SMALL {
-                continue;
-            }
-            if self.frame.first().is_some_and(|first| packet.sent - first.sent > TOGETHER) {
-                self.end_frame();
-            }
-            self.frame.push(*packet);
+            self.spread.add(now, packet);
         }
         self.packets.drain(..self.packets.len().saturating_sub(PACKETS));
         if self.moments.back().is_none_or(|(at, _)| now.saturating_sub(*at) >= MOMENT)
             && let Some(least) = self.least(MOMENT)
         {
-            self.moments.push_back((now, least));
-            self.moments.drain(..self.moments.len().saturating_sub(MOMENTS));
+            self.moment(now, least);
         }
     }
 
-    /// The packets of a frame are sent at once, and arrive as fast as the narrowest part of the way lets them through.
-    fn end_frame(&mut self) {
-        if let Some((bytes, time)) = passed(self.frame.iter())
-            && bytes >= BYTES
-            && time >= AT_ONCE
-        {
-            self.rates.push_back(bytes as f64 * 8.0 / time.as_secs_f64());
-            self.rates.drain(..self.rates.len().saturating_sub(FRAMES));
+    fn moment(&mut self, now: Duration, least: i64) {
+        let longer = self.quiet().is_some_and(|quiet| least > quiet + VARIES);
+        self.longer = longer.then(|| self.longer.unwrap_or(now));
+        if self.longer.is_some_and(|since| now.saturating_sub(since) >= STAYS) {
+            self.longer = None;
+            self.moments.clear();
         }
-        self.frame.clear();
+        self.moments.push_back((now, least));
+        self.moments.drain(..self.moments.len().saturating_sub(MOMENTS));
     }
 
-    /// What the narrowest part of the way lets through, bit/s: the middle of the last frames. Where others send too, it is
-    /// more than what is left for us.
-    pub(super) fn narrowest(&self, now: Duration) -> Option<f64> {
-        self.middle(now, FRAMES)
-    }
-
-    /// The same, by the last frames alone: sooner, and less certain.
-    pub(super) fn narrowest_now(&self, now: Duration) -> Option<f64> {
-        self.middle(now, FRAMES / 4)
-    }
-
-    fn middle(&self, now: Duration, frames: usize) -> Option<f64> {
-        let mut rates: Vec<f64> = self.rates.iter().rev().take(frames).copied().collect();
-        rates.sort_unstable_by(f64::total_cmp);
-        rates.get(frames * 3 / 8).copied().filter(|_| self.is_fresh(now) && rates.len() == frames)
+    /// What the narrowest part of the way lets through.
+    pub(super) fn spread(&self) -> &Spread {
+        &self.spread
     }
 
     /// The queue that every packet met that was sent in the last `window` of what was reported; none if nothing was
@@ -149,7 +122,7 @@ impl Arrivals {
 }
 
 /// Bytes between the first and the last that are known to have arrived, and the time between these two.
-fn passed<'a>(packets: impl Iterator<Item = &'a Arrival>) -> Option<(u64, Duration)> {
+pub(super) fn passed<'a>(packets: impl Iterator<Item = &'a Arrival>) -> Option<(u64, Duration)> {
     let (mut begin, mut end, mut bytes, mut unknown) = (None::<Duration>, None::<Duration>, 0, 0);
     for packet in packets {
         match (packet.arrived, begin) {
@@ -210,23 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_stands_for_long_stays_one() {
+    fn what_stays_is_the_ways_own() {
         let mut reports: Vec<_> = (0..20).map(|n| (100 * n + 50, frames(100 * n, 3, 12, 8))).collect();
-        reports.extend((20..100).map(|n| (100 * n + 50, frames(100 * n, 3, 52, 8))));
-        assert_eq!(after(&reports).queue(ms(9960), ms(90)), Some(ms(30)));
-    }
-
-    #[test]
-    fn the_narrowest_part_is_seen_in_how_frames_arrive() {
-        // 1,250 bytes every 8 ms are 1.25 Mb/s.
-        let mut arrivals = after(&[(600, frames(0, 13, 12, 8))]);
-        assert_eq!(arrivals.narrowest(ms(600)), Some(1_250_000.0));
-        arrivals.hear(ms(800), &frames(500, 5, 12, 4));
-        assert_eq!(arrivals.narrowest(ms(800)), Some(1_250_000.0));
-        assert_eq!(arrivals.narrowest_now(ms(800)), Some(2_500_000.0), "sooner");
-        // What was handed over at once says nothing.
-        arrivals.hear(ms(1000), &frames(700, 8, 12, 0));
-        assert_eq!(arrivals.narrowest_now(ms(1000)), Some(2_500_000.0));
+        reports.extend((20..45).map(|n| (100 * n + 50, frames(100 * n, 3, 52, 8))));
+        assert_eq!(after(&reports).queue(ms(4460), ms(90)), Some(ms(30)));
+        reports.extend((45..60).map(|n| (100 * n + 50, frames(100 * n, 3, 52, 8))));
+        assert_eq!(after(&reports).queue(ms(5960), ms(90)), Some(Duration::ZERO));
+        reports.extend((60..62).map(|n| (100 * n + 50, frames(100 * n, 3, 77, 8))));
+        assert_eq!(after(&reports).queue(ms(6160), ms(90)), Some(ms(25)), "from there on");
     }
 
     #[test]

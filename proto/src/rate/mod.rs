@@ -16,6 +16,7 @@ mod path;
 mod rivals;
 #[cfg(test)]
 mod simulation;
+mod spread;
 mod target;
 
 use std::time::Duration;

@@ -138,7 +138,7 @@ impl Target {
         // While the old queue drains nothing new is learnt, unless the link became slower once more.
         if first || carried < self.total * KEEPS_UP {
             self.ceiling = carried;
-            self.narrowest = match (path.arrivals.narrowest(now), path.arrivals.narrowest_now(now)) {
+            self.narrowest = match (path.arrivals.spread().narrowest(now), path.arrivals.spread().narrowest_now(now)) {
                 (Some(middle), Some(newest)) if newest < middle * SLOWER => Some(newest),
                 (middle, _) => middle,
             };
@@ -149,12 +149,12 @@ impl Target {
     /// What the link carried while the queue stood.
     fn carried(&self, now: Duration, path: &Path, full: bool) -> f64 {
         if !full && let Some(carried) = path.arrivals.carried(REPORTED_OVER) {
-            let most = path.arrivals.narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
+            let most = path.arrivals.spread().narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
             return carried.min(most).max(self.total * REPORTED_LEAST);
         }
         let carried = path.rate(now, CARRIED_OVER).unwrap_or(f64::INFINITY).min(path.capacity());
         // Right after a link became slower, what was acknowledged is still of before.
-        match path.arrivals.narrowest_now(now) {
+        match path.arrivals.spread().narrowest_now(now) {
             Some(narrowest) if narrowest < self.total * SLOWER => carried.min(narrowest),
             Some(_) => carried.max(self.total * CARRIED_LEAST),
             None => carried,
@@ -171,8 +171,9 @@ impl Target {
             self.calm_since = None;
             return;
         }
+        let most = path.arrivals.spread().narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
         let faster = self.faster(now, path);
-        let ceiling = self.ceiling * faster;
+        let ceiling = (self.ceiling * faster).min(most);
         let missing = ceiling * SHARE - self.total;
         if faster > 1.0 && calm && missing > 0.0 {
             self.total += missing * elapsed.div_duration_f64(CATCH_UP).min(1.0);
@@ -187,13 +188,12 @@ impl Target {
             let doublings = (calm_for.div_duration_f64(CALM_FOR) - 0.5).clamp(0.0, DOUBLINGS);
             (CLIMB + self.total * CLIMB_SHARE) * doublings.exp2()
         };
-        let most = path.arrivals.narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
         self.total = (self.total + climb * room * elapsed.as_secs_f64()).min(most.max(self.total));
     }
 
     /// How many times what it carried when a queue stood last the link carries now.
     fn faster(&self, now: Duration, path: &Path) -> f64 {
-        match (self.narrowest, path.arrivals.narrowest(now)) {
+        match (self.narrowest, path.arrivals.spread().narrowest(now)) {
             (Some(then), Some(now)) if now > then * FASTER => now / then,
             _ => 1.0,
         }

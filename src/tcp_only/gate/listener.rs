@@ -17,7 +17,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::pump::Ended;
 use super::registry::{Entry, GateSocket};
 use super::{Link, Shared, lock, pump, tcp};
 use crate::dial;
@@ -143,7 +142,7 @@ async fn run(gate: &Arc<Shared>, server: SocketAddr, agent: &TcpStream) {
     let ended = pump::run(&link, agent, || *lock(&gate.media) = Some(Arc::clone(&link))).await;
     debug!(leg, %server, ?ended, "a link of the media gate ended");
     let relayed = link.via().is_some_and(Via::is_relay);
-    if !relayed && !matches!(ended, Ended::ByAgent) && !link.answered.load(Relaxed) {
+    if !relayed && ended.at_the_other_end() && !link.answered.load(Relaxed) {
         dial::broken_off(server, &gate.route, gate.gates.learnt());
     }
 }

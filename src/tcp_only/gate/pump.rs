@@ -28,12 +28,23 @@ const FAREWELL: Duration = Duration::from_millis(200);
 /// Why a link ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The ICE agent closed its connection.
+    /// The ICE agent closed its connection, or that broke.
     ByAgent,
     /// The server closed its connection.
     ByServer,
-    /// Either connection broke.
-    Broken(#[expect(dead_code, reason = "for the log")] io::Error),
+    /// The connection to the server broke.
+    Broken(io::Error),
+}
+
+impl Ended {
+    /// Whether the other end closed or broke the connection, or somebody in its name; not so when the network was lost.
+    pub(super) fn at_the_other_end(&self) -> bool {
+        match self {
+            Self::ByAgent => false,
+            Self::ByServer => true,
+            Self::Broken(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
 }
 
 /// What keeps the queues from being written.
@@ -80,7 +91,7 @@ async fn upwards(link: &Link, agent: &TcpStream, server: &Wire, media: impl FnOn
                 filled = rest;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+            Err(_) => return Ok(Ended::ByAgent),
         }
         let blocked = write(link, server)?;
         tokio::select! {
@@ -173,7 +184,7 @@ async fn downwards(link: &Link, server: &Wire, agent: &TcpStream) -> io::Result<
             match agent.try_write(rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+                Err(_) => return Ok(Ended::ByAgent),
             }
         }
     }

@@ -16,9 +16,15 @@ proptest! {
         let mut at = Duration::ZERO;
         for (gap, [unsent, flight, acked, min_rtt, video, audio, frames, bytes]) in samples {
             at += Duration::from_millis(gap);
-            let micros = |value: u32| Duration::from_micros(u64::from(value));
-            let arrival = |sent, arrived| Arrival { sent, bytes: u64::from(bytes), arrived };
-            controller.arrived(at, &[arrival(micros(video), Some(micros(audio))), arrival(micros(frames), None)]);
+            // Three packets at a time, sent at once, that arrive sooner or later, or are not told of.
+            let report: Vec<Arrival> = [video, audio, frames]
+                .map(|late| Arrival {
+                    sent: at,
+                    bytes: u64::from(bytes) % 3000,
+                    arrived: (late % 7 > 0).then(|| at + Duration::from_micros(u64::from(late) % 300_000)),
+                })
+                .into();
+            controller.arrived(at, &report);
             let verdict = controller.sample(&LinkSample {
                 at,
                 video_waiting_bytes: u64::from(video),

@@ -79,6 +79,26 @@ fn a_step_up_is_used_within_five_seconds() {
     }
 }
 
+/// However slow it was: one packet a frame shows nothing of the link, and on a fast one all arrive at once.
+#[test]
+fn a_link_that_becomes_much_faster_is_used() {
+    fn to_fibre(now: Duration) -> u64 {
+        if now < Duration::from_secs(20) { 600_000 } else { 100_000_000 }
+    }
+    fn from_a_trickle(now: Duration) -> u64 {
+        if now < Duration::from_secs(20) { 200_000 } else { 1_500_000 }
+    }
+    for (name, capacity, rate) in [
+        ("0.6 -> 100 Mbit/s", to_fibre as fn(Duration) -> u64, 1900.0),
+        ("0.2 -> 1.5 Mbit/s", from_a_trickle, 0.85 * 1500.0),
+    ] {
+        for rtt in [20, 150] {
+            let log = alone(Network::new(rtt, capacity), ENCODER, 50);
+            holds(&format!("{name}, {rtt} ms"), &log, (32.0, 50.0), 400, 250, rate);
+        }
+    }
+}
+
 /// A server that reports nothing, or reports that a site's rooms leave out: acknowledgements are enough, if slower.
 #[test]
 fn without_reports_the_link_is_held_too() {

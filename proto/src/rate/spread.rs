@@ -1,0 +1,117 @@
+//! How far apart the packets of a frame arrive: what the narrowest part of the way lets through, without filling it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::arrivals::{Arrival, passed};
+
+/// Packets of one frame are sent within this time of each other.
+const TOGETHER: Duration = Duration::from_millis(3);
+/// A smaller packet says nothing of a rate, bytes: sound is small, and passes a shaper that lets something through at once.
+const SMALL: u64 = 400;
+/// A frame of fewer bytes behind its first packet says nothing either.
+const BYTES: u64 = 1000;
+/// Less time is not told from none. Such a frame says that the link is fast.
+const AT_ONCE: Duration = Duration::from_millis(1);
+/// Frames that are looked at, and how old they may be: where frames are a packet each, or none is sent, nothing is known.
+const FRAMES: usize = 12;
+const RECENT: Duration = Duration::from_secs(2);
+
+/// The frames that arrived last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spread {
+    frame: Vec<Arrival>,
+    /// When each was reported, and at what rate it arrived, bit/s.
+    rates: VecDeque<(Duration, f64)>,
+}
+
+impl Spread {
+    /// The next packet, in the order in which they were sent.
+    pub(super) fn add(&mut self, now: Duration, packet: &Arrival) {
+        if packet.bytes < SMALL {
+            return;
+        }
+        if self.frame.first().is_some_and(|first| packet.sent.saturating_sub(first.sent) > TOGETHER) {
+            self.end_frame(now);
+        }
+        self.frame.push(*packet);
+    }
+
+    fn end_frame(&mut self, now: Duration) {
+        if let Some((bytes, time)) = passed(self.frame.iter())
+            && bytes >= BYTES
+        {
+            self.rates.push_back((now, bytes as f64 * 8.0 / time.max(AT_ONCE).as_secs_f64()));
+            self.rates.drain(..self.rates.len().saturating_sub(FRAMES));
+        }
+        self.frame.clear();
+    }
+
+    /// What the narrowest part of the way lets through, bit/s: the lower middle of the last frames, since a shaper that
+    /// lets something through at once makes some too fast. Where others send too, it is more than what is left for us.
+    pub(super) fn narrowest(&self, now: Duration) -> Option<f64> {
+        self.middle(now, FRAMES)
+    }
+
+    /// The same, by the last frames alone: sooner, and less certain.
+    pub(super) fn narrowest_now(&self, now: Duration) -> Option<f64> {
+        self.middle(now, FRAMES / 4)
+    }
+
+    fn middle(&self, now: Duration, frames: usize) -> Option<f64> {
+        let recent = self.rates.iter().rev().take_while(|(at, _)| now.saturating_sub(*at) <= RECENT);
+        let mut rates: Vec<f64> = recent.take(frames).map(|(_, rate)| *rate).collect();
+        rates.sort_unstable_by(f64::total_cmp);
+        rates.get(frames * 3 / 8).copied().filter(|_| rates.len() == frames)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frames of three packets, `apart` ms apart on arrival.
+    fn add(spread: &mut Spread, now: u64, frames: u64, apart: u64) {
+        let now = Duration::from_millis(now);
+        for frame in 0..frames {
+            let sent = now + Duration::from_millis(33 * frame);
+            for index in 0..3 {
+                let arrived = Some(sent + Duration::from_millis(20 + apart * index));
+                spread.add(now, &Arrival { sent, bytes: 1250, arrived });
+            }
+        }
+    }
+
+    fn after(now: u64, frames: u64, apart: u64) -> Spread {
+        let mut spread = Spread::default();
+        add(&mut spread, now, frames, apart);
+        spread
+    }
+
+    #[test]
+    fn the_narrowest_part_is_seen_in_how_frames_arrive() {
+        let at = Duration::from_millis;
+        // 1,250 bytes every 8 ms are 1.25 Mb/s.
+        let mut spread = after(0, 13, 8);
+        assert_eq!(spread.narrowest(at(600)), Some(1_250_000.0));
+        add(&mut spread, 600, 5, 4);
+        assert_eq!(spread.narrowest(at(800)), Some(1_250_000.0));
+        assert_eq!(spread.narrowest_now(at(800)), Some(2_500_000.0), "sooner");
+        add(&mut spread, 800, 13, 0);
+        assert_eq!(spread.narrowest(at(1000)), Some(20_000_000.0), "at least");
+        assert_eq!(spread.narrowest(at(3000)), None, "too old");
+    }
+
+    #[test]
+    fn frames_of_a_packet_say_nothing() {
+        let mut spread = Spread::default();
+        for n in 0..50 {
+            let sent = Duration::from_millis(66 * n);
+            spread.add(sent, &Arrival { sent, bytes: 1250, arrived: Some(sent) });
+        }
+        assert_eq!(
+            (spread.narrowest(Duration::from_secs(3)), spread.narrowest_now(Duration::from_secs(3))),
+            (None, None)
+        );
+    }
+}
