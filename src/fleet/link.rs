@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kiosk_proto::backoff::Backoff;
 use kiosk_proto::config::Proxy;
-use kiosk_proto::fleet::{MAX_PACKET_BYTES, Presence};
+use kiosk_proto::fleet::{MAX_PACKET_BYTES, Presence, fits};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{ConnAck, LastWill, Packet, Publish, PublishProperties, SubscribeReasonCode};
 use rumqttc::{
@@ -187,13 +187,12 @@ impl Session {
     /// # Errors
     /// When it is too large.
     pub fn fits(&self, topic: &str, bytes: usize) -> Result<(), NotSent> {
-        // Fixed header, packet identifier and properties; topics and properties here have at most some hundred bytes.
-        const OVERHEAD: usize = 1024;
         let limit = self.max_packet_bytes;
-        if bytes + topic.len() + OVERHEAD > limit as usize {
-            return Err(NotSent::TooLarge { bytes, topic: topic.to_owned(), limit });
-        }
-        Ok(())
+        fits(topic, bytes, limit).then_some(()).ok_or_else(|| NotSent::TooLarge {
+            bytes,
+            topic: topic.to_owned(),
+            limit,
+        })
     }
 }
 

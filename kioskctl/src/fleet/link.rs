@@ -1,7 +1,7 @@
 //! The connection to the broker: MQTT 5 over TLS with the admin's certificate. It comes back by itself.
 
 use crate::profile::{Profile, ProfileError};
-use kiosk_proto::fleet::MAX_PACKET_BYTES;
+use kiosk_proto::fleet::{MAX_PACKET_BYTES, fits};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{ConnectReturnCode, Packet, PublishProperties, SubscribeFilter};
 use rumqttc::{
@@ -250,13 +250,12 @@ impl Publisher {
     /// # Errors
     /// When it is too large.
     pub fn fits(&self, topic: &str, bytes: usize) -> Result<(), LinkError> {
-        // Fixed header, packet identifier and properties; topics and properties here have at most some hundred bytes.
-        const OVERHEAD: usize = 1024;
         let limit = self.limit.load(Ordering::Relaxed);
-        if bytes + topic.len() + OVERHEAD > limit as usize {
-            return Err(LinkError::TooLarge { topic: topic.to_owned(), bytes, limit });
-        }
-        Ok(())
+        fits(topic, bytes, limit).then_some(()).ok_or_else(|| LinkError::TooLarge {
+            topic: topic.to_owned(),
+            bytes,
+            limit,
+        })
     }
 
     /// Sends a message and waits until the broker has it. The link must be read from meanwhile.

@@ -54,3 +54,11 @@ pub const MAX_SIGNATURES: usize = 8;
 pub const MAX_AUTHOR: usize = 128;
 /// The longest reason, characters.
 pub const MAX_REASON: usize = 512;
+
+/// Whether a payload of so many bytes fits into a packet of at most `limit` bytes.
+#[must_use]
+pub fn fits(topic: &str, bytes: usize, limit: u32) -> bool {
+    // Fixed header, packet identifier and properties; these have at most some hundred bytes here.
+    const OVERHEAD: usize = 1024;
+    bytes.saturating_add(topic.len() + OVERHEAD) <= limit as usize
+}

@@ -97,7 +97,9 @@ fn the_largest_payload_fits_into_the_largest_envelope() {
     let payload = vec![b'x'; MAX_PAYLOAD_BYTES];
     let envelope = sign(PayloadType::Command, &payload, &keys.iter().collect::<Vec<_>>()).unwrap();
     let bytes = envelope.to_bytes().unwrap();
-    assert!(bytes.len() + 1024 < super::super::MAX_PACKET_BYTES as usize);
+    let most = crate::fleet::MAX_PACKET_BYTES;
+    assert!(crate::fleet::fits("desired", bytes.len(), most));
+    assert!(!crate::fleet::fits("desired", most as usize - 1024, most));
     assert_eq!(Envelope::parse(&bytes), Ok(envelope));
 }
 
