@@ -82,7 +82,9 @@ impl RateController {
 
         let per_frame = video / 8.0 / f64::from(step.frames_per_second.max(1));
         self.overshoot.see(sample.encoded_frames, sample.encoded_bytes);
-        let told = per_frame / self.overshoot.factor();
+        // Where the link is the limit, the little that an encoder stays below its rate is welcome.
+        let least = if video >= bounds.max as f64 { 0.0 } else { 1.0 };
+        let told = per_frame / self.overshoot.factor().max(least);
         self.overshoot.tell(told);
         let capacity = self.path.capacity();
         Verdict {

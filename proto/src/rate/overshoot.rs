@@ -10,6 +10,8 @@ const MARKS: usize = 128;
 const LARGE: f64 = 4.0;
 /// An encoder that makes more than this many times what it is told is broken.
 const MOST: f64 = 2.0;
+/// One that keeps to a constant rate stays a little below it. One that makes still less has a picture that needs no more.
+const LEAST: f64 = 0.97;
 
 /// How much too much.
 #[derive(Debug, Clone, Default)]
@@ -47,13 +49,13 @@ impl Overshoot {
         }
     }
 
-    /// The quotient, from 1 up.
+    /// The quotient; 1 when nothing is known yet.
     pub(super) fn factor(&self) -> f64 {
         match (self.marks.front(), self.marks.back()) {
             (Some((from, told, made)), Some((to, told_now, made_now)))
                 if to - from >= FRAMES / 2 && told_now > told =>
             {
-                ((made_now - made) / (told_now - told)).clamp(1.0, MOST)
+                ((made_now - made) / (told_now - told)).clamp(LEAST, MOST)
             }
             _ => 1.0,
         }
