@@ -1,10 +1,14 @@
-//! The agent leaves and comes back: the kiosk waits meanwhile, and its own connection stays as it is.
+//! The agent leaves and comes back, or falls silent: the kiosk waits meanwhile, and its own connection stays as it is.
 
 use kiosk_harness::{
+    procfs::family,
     scene::{SETUP, Scene},
     world::scenario,
 };
-use std::time::Duration;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 #[test]
 fn the_kiosk_waits_for_an_agent_who_left_and_keeps_its_connection() {
@@ -28,6 +32,33 @@ fn the_kiosk_waits_for_an_agent_who_left_and_keeps_its_connection() {
         let count = |text: &str| log.matches(text).count();
         assert_eq!((count("AGENT=agent/agent"), count("the agent left")), (3, 2));
         scene.kiosk.end_call()?;
-        scene.kiosk.wait_state("idle", Duration::from_secs(5))
+        scene.kiosk.wait_state("idle", SETUP)
+    });
+}
+
+#[test]
+fn an_agent_who_falls_silent_is_received_anew() {
+    scenario(|world| {
+        let mut scene = Scene::start(world)?;
+        let before = scene.kiosk.figures()?;
+        assert!(before.publish.pair.is_some() && before.receive.pair.is_some());
+        // The agent's machine stands still: nothing arrives, and no connection ends.
+        let browser = family(scene.agent.process().pid());
+        let tell = |signal| {
+            for pid in &browser {
+                // A helper of the browser may have ended.
+                let _ = kill(Pid::from_raw(*pid as i32), signal);
+            }
+        };
+        tell(Signal::SIGSTOP);
+        let noticed = scene.kiosk.process().wait_log("nothing of the agent has arrived for 6 s", SETUP);
+        tell(Signal::SIGCONT);
+        noticed?;
+        scene.flows(SETUP)?;
+        let after = scene.kiosk.figures()?;
+        assert_eq!(after.publish.pair, before.publish.pair, "the kiosk's own connection");
+        assert_ne!(after.receive.pair, before.receive.pair, "the agent's");
+        assert_eq!((after.call_id, scene.kiosk.faults()?), (before.call_id, vec![]));
+        Ok(())
     });
 }

@@ -39,7 +39,7 @@ fn a_two_way_call_behind_a_branch_firewall_sends_no_udp() {
 
         agent.end()?;
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        kiosk.wait_state("idle", SETUP)?;
         let seen = watch.seen();
         assert!(seen.datagram_peak == 0 && seen.failures == 0 && seen.samples > 100, "{seen:?}");
 

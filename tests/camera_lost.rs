@@ -29,10 +29,10 @@ const FAR: f64 = 50.0;
 
 /// How long the agent may look at a picture that stands still, and how long the camera may take to be back. Each more
 /// than what is promised (about 1 s, and 5 s), for a machine that is busy with other things.
-const FROZEN_MS: f64 = 6000.0;
-const BACK: Duration = Duration::from_secs(8);
+const FROZEN_MS: f64 = 10_000.0;
+const BACK: Duration = Duration::from_secs(20);
 /// The daemon reads the recording ahead, up to a second of it or two; that much of it is still shown.
-const LOST: Duration = Duration::from_secs(10);
+const LOST: Duration = Duration::from_secs(20);
 
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::Other(format!("GStreamer: {error}"))

@@ -72,16 +72,20 @@ fn fifty_calls_leave_nothing_behind() {
         let (warm, server) = (warm.unwrap_or_default(), server.unwrap_or_default());
         let end = idle(&mut kiosk)?;
         println!("measured: after {WARM} calls {warm:?}\nmeasured: after {CALLS} calls {end:?}");
-        assert_eq!(end.fds, warm.fds, "descriptors");
+        assert!(end.fds <= warm.fds, "{} descriptors, {} descriptors", warm.fds, end.fds);
         assert!(end.threads <= warm.threads + THREADS, "{} threads, {} threads", warm.threads, end.threads);
         assert!(end.rss_kib <= warm.rss_kib + RSS_KIB, "{} KiB, {} KiB", warm.rss_kib, end.rss_kib);
 
-        until(Duration::from_secs(5), "Janus to hold no session but the agent's", || {
+        // A session that nobody ended would stay for 45 s.
+        until(Duration::from_secs(20), "Janus to hold no session but the agent's", || {
             Ok((sessions(&mut janus) == 1).then_some(()))
         })?;
-        let left = usage(janus.process().pid())?;
+        // It frees what a connection had some time after its end.
+        let left = until(SETUP, &format!("Janus to hold no more than {server:?}"), || {
+            let left = usage(janus.process().pid())?;
+            Ok((left.fds <= server.fds && left.threads <= server.threads + THREADS).then_some(left))
+        })?;
         println!("measured: Janus {server:?}\nmeasured: Janus {left:?}");
-        assert!(left.fds <= server.fds && left.threads <= server.threads + THREADS, "{server:?} {left:?}");
         let kept = kept_ports(janus.process().pid(), 40000..=40099)?;
         println!("measured: {kept} ports can't be used for a minute");
         assert!(kept <= KEPT_PORTS, "{kept} ports can't be used for a minute");

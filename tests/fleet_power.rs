@@ -229,7 +229,7 @@ fn with_a_full_disk_nothing_is_taken_and_with_room_again_it_is() {
         let state = world.dir().join("state");
         fs::create_dir(&state).map_err(Error::io("the state's folder"))?;
         let state = state.display().to_string();
-        world.run(Host::Kiosk, "mount", &["-t", "tmpfs", "-o", "size=128k", "tmpfs", &state])?;
+        world.run_product(Host::Kiosk, "mount", &["-t", "tmpfs", "-o", "size=128k", "tmpfs", &state])?;
         let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
         fleet.push(&desired(1, json!({"camera": {"width": 640, "height": 360}})))?;
         fleet.wait_phase(1, "confirmed")?;
@@ -237,7 +237,7 @@ fn with_a_full_disk_nothing_is_taken_and_with_room_again_it_is() {
 
         let fill = format!("{state}/fill");
         // It ends with an error: that is the point.
-        let _ = world.run(Host::Kiosk, "dd", &["if=/dev/zero", &format!("of={fill}"), "bs=512"]);
+        let _ = world.run_product(Host::Kiosk, "dd", &["if=/dev/zero", &format!("of={fill}"), "bs=512"]);
         fleet.push(&desired(2, json!({"camera": {"width": 320, "height": 180}})))?;
         let full = fleet.wait_reported("word of the full disk", |reported| {
             reported["storage"].as_str().is_some_and(|text| text.contains("No space left") && text.contains(&state))
@@ -253,7 +253,7 @@ fn with_a_full_disk_nothing_is_taken_and_with_room_again_it_is() {
         fleet.kiosk.end_call()?;
         fleet.wait(fleet::SOON, "the call's end", |message| message.json()["kind"] == "call-ended")?;
 
-        world.run(Host::Kiosk, "rm", &[&fill])?;
+        world.run_product(Host::Kiosk, "rm", &[&fill])?;
         fleet.wait_phase_for(Duration::from_secs(60), 2, "confirmed")?;
         fleet.wait_reported("that all is well", |reported| reported["storage"].is_null())?;
         // And it is on the disk.

@@ -11,7 +11,6 @@ use kiosk_harness::{
     world::{Host, World, scenario},
 };
 use kiosk_proto::figures::PairFigures;
-use std::{thread, time::Duration};
 
 /// The connections of a call, on both sides.
 type Connections = (Option<PairFigures>, Option<PairFigures>, Vec<BrowserPair>);
@@ -54,7 +53,7 @@ fn a_second_agent_is_refused_and_the_call_goes_on() {
         first.tell("join")?;
         first.wait_event("joined", SETUP)?;
         second.tell("join")?;
-        thread::sleep(Duration::from_secs(1));
+        second.wait_event("answered", SETUP)?;
         world.run(Host::Agent2, "nft", &["delete", "table", "inet", "cut"])?;
         let error = second.wait_event("error", SETUP)?;
         let message = error["message"].as_str().unwrap_or_default();

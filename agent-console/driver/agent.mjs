@@ -30,6 +30,7 @@ async function join() {
     if (await answer.count()) await answer.click({ timeout: 1_000 }).catch(() => undefined);
     else await page.waitForTimeout(50);
   }
+  if (turn === mine) tell("answered", { at_ms: Date.now() });
 }
 
 function screen() {

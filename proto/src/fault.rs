@@ -137,7 +137,7 @@ codes! {
         "the agent publishes, and nothing arrives; journal only" =>
         "nothing: the kiosk tries again every second";
     AgentMediaLost in Agent "agent-media-lost":
-        "the agent's media arrived and failed; journal only" =>
+        "the agent's media arrived and failed, or has stopped for 6 s; journal only" =>
         "nothing: the kiosk tries again every second";
     TcpOnlyViolation in Violation "tcp-only-violation":
         "the audit saw UDP, a port outside the range, a media connection beside the gate, or an inbound connection. The call was ended" =>

@@ -1,36 +1,46 @@
-//! Whether the customer's sound leaves the kiosk as long as it should: a microphone that hangs reports no error.
+//! Whether packets come as long as they should: the customer's sound on its way out, since a microphone that hangs reports no
+//! error, and the agent's media on its way in, since a connection whose bytes got out of step reports none either.
 
 use std::time::Duration;
 
-/// The longest pause that is no fault. Sound leaves fifty times a second, silence too.
+/// The longest pause of the customer's sound that is no fault. It leaves fifty times a second, silence too.
 pub const PATIENCE: Duration = Duration::from_secs(3);
+/// The same of the agent's media, which comes over the agent's own link too.
+pub const AGENT_PATIENCE: Duration = Duration::from_secs(6);
 
 /// What has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// No sound leaves any more.
+    /// None come any more.
     Missing,
-    /// It leaves again, or is not expected any more.
+    /// They come again, or are not expected any more.
     Back,
 }
 
-/// Watches the count of packets of sound.
-#[derive(Debug, Clone, Default)]
-pub struct SoundWatch {
+/// Watches a count of packets.
+#[derive(Debug, Clone)]
+pub struct PacketWatch {
+    patience: Duration,
     /// The last count, and since when it stands.
     last: Option<(u64, Duration)>,
     missing: bool,
 }
 
-impl SoundWatch {
-    /// Takes the count of packets that have left: none when no sound is expected. `now` counts from any fixed moment.
+impl PacketWatch {
+    /// A pause that is longer than `patience` is a fault.
+    #[must_use]
+    pub fn new(patience: Duration) -> Self {
+        Self { patience, last: None, missing: false }
+    }
+
+    /// Takes the count of packets so far: none when no packet is expected. `now` counts from any fixed moment.
     pub fn observe(&mut self, now: Duration, packets: Option<u64>) -> Option<Change> {
         let still = match (packets, self.last) {
             (Some(packets), Some((count, since))) if packets == count => Some(since),
             _ => None,
         };
         self.last = packets.map(|packets| (packets, still.unwrap_or(now)));
-        let missing = still.is_some_and(|since| now.saturating_sub(since) >= PATIENCE);
+        let missing = still.is_some_and(|since| now.saturating_sub(since) >= self.patience);
         let changed = missing != self.missing;
         self.missing = missing;
         changed.then_some(if missing { Change::Missing } else { Change::Back })
@@ -43,7 +53,7 @@ mod tests {
 
     /// One look a second at these counts.
     fn watch(counts: &[Option<u64>]) -> Vec<(usize, Change)> {
-        let mut watch = SoundWatch::default();
+        let mut watch = PacketWatch::new(PATIENCE);
         let looks = counts.iter().enumerate();
         looks.filter_map(|(at, count)| Some((at, watch.observe(Duration::from_secs(at as u64), *count)?))).collect()
     }

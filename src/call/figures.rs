@@ -6,7 +6,7 @@ use kiosk_proto::audit::SelectedPair;
 use kiosk_proto::call::{CallState, Event, PeerId};
 use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::figures::{AudioFigures, GateFigures, LegFigures, PairFigures, VideoFigures};
-use kiosk_proto::sound::{self, SoundWatch};
+use kiosk_proto::sound::{self, PacketWatch};
 use tokio::time::timeout;
 
 use super::Engine;
@@ -32,7 +32,8 @@ pub(super) struct Sampler {
     received_audio: Rate,
     /// RTP packets that the publisher of this number had made when they were counted last.
     made: (PeerId, u64),
-    sound: SoundWatch,
+    sound: PacketWatch,
+    agent: PacketWatch,
 }
 
 impl Default for Sampler {
@@ -48,7 +49,8 @@ impl Default for Sampler {
             received_video: Rate::default(),
             received_audio: Rate::default(),
             made: (PeerId(0), 0),
-            sound: SoundWatch::default(),
+            sound: PacketWatch::new(sound::PATIENCE),
+            agent: PacketWatch::new(sound::AGENT_PATIENCE),
         }
     }
 }
@@ -80,6 +82,24 @@ impl Engine {
         figures.sockets = self.audit.figures();
         figures.process = process::figures(self.audit.descriptors());
         self.listen().await;
+        self.miss_the_agent().await;
+    }
+
+    /// Receives the agent anew when nothing has come for long over a link that carries: what comes over this connection can't
+    /// be understood any more, and nothing else would say so.
+    async fn miss_the_agent(&mut self) {
+        let received = self.receiver.as_ref().map(|receiver| {
+            let packets = receiver.video_packets.buffers() + receiver.audio_packets.buffers();
+            (receiver.peer.id(), packets)
+        });
+        // Before the first one, the call's own patience counts.
+        let packets = received.map(|(_, packets)| packets).filter(|packets| *packets > 0 && !self.figures.link.dead);
+        let change = self.sampler.agent.observe(self.sampler.begin.elapsed(), packets);
+        if let (Some(sound::Change::Missing), Some((peer, _))) = (change, received) {
+            let seconds = sound::AGENT_PATIENCE.as_secs();
+            let text = format!("nothing of the agent has arrived for {seconds} s; the kiosk connects again");
+            self.happened(Event::PeerFailed(peer, Fault::new(FaultCode::AgentMediaLost, text))).await;
+        }
     }
 
     /// Says when the customer's sound does not leave though nothing is known to be wrong with it.

@@ -26,18 +26,28 @@ pub fn open(audio: &Audio, inlet: &Inlet, events: &Events) -> Option<Device> {
     }))
 }
 
+/// The pieces in which sound is taken, milliseconds: as long as a packet of Opus, or half of it where `webrtcdsp` works,
+/// which knows no other. Each wakes two threads.
+fn piece_ms(processing: &str) -> u32 {
+    if processing.is_empty() { 20 } else { 10 }
+}
+
 fn build(audio: &Audio, inlet: Inlet) -> Result<gst::Pipeline, MediaError> {
+    let processing = processing(audio);
+    let piece_ms = piece_ms(&processing);
     let source = match audio.source {
-        AudioSource::Alsa => "alsasrc name=device buffer-time=80000 latency-time=10000 ! audioconvert ! audioresample",
-        AudioSource::ToneCode => timecode::SILENCE,
+        AudioSource::Alsa => format!(
+            "alsasrc name=device buffer-time=80000 latency-time={} ! audioconvert ! audioresample",
+            piece_ms * 1000
+        ),
+        AudioSource::ToneCode => timecode::SILENCE.to_owned(),
         // Short beeps rather than a steady tone: an agent hears whether sound flows or has stopped.
-        _ => "audiotestsrc is-live=true wave=ticks volume=0.5 samplesperbuffer=480",
+        _ => format!("audiotestsrc is-live=true wave=ticks volume=0.5 samplesperbuffer={}", piece_ms * 48),
     };
     let amplification = 10_f64.powf(audio.gain_db / 20.0);
     let pipeline = pipeline(&format!(
-        "{source} ! audio/x-raw,format=S16LE,rate=48000,channels=1,layout=interleaved {} ! volume volume={amplification} ! capsfilter name=format \
-         ! fakesink name=out",
-        processing(audio)
+        "{source} ! audio/x-raw,format=S16LE,rate=48000,channels=1,layout=interleaved {processing} \
+         ! volume volume={amplification} ! capsfilter name=format ! fakesink name=out"
     ))?;
     named::<gst::Element>(&pipeline, "format")?.set_property("caps", port::audio_caps());
     if let Some(pad) = pipeline.by_name("tones").and_then(|tones| tones.static_pad("src")) {

@@ -18,7 +18,7 @@ use kiosk_proto::ice::{Direction, TcpOnlyCandidate, TcpOnlyPolicy, TcpOnlySdp};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::{MediaError, explain, named};
+use super::{MediaError, decoder, explain, named};
 use crate::dial::Route;
 use crate::events::Events;
 use crate::tcp_only::agent;
@@ -149,6 +149,7 @@ impl Peer {
         if let Some(bus) = self.pipeline.bus() {
             bus.set_sync_handler(move |_, message| {
                 if let gst::MessageView::Error(error) = message.view() {
+                    decoder::blame(error);
                     let text = format!("the {leg} pipeline stopped: {}", explain(error));
                     events.happened(Event::PeerFailed(id, Fault::new(FaultCode::MediaLost, text)));
                 }

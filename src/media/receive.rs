@@ -128,13 +128,14 @@ fn take_video(
         pipeline,
         pad,
         &format!(
-            "rtph264depay name=entry request-keyframe=true wait-for-keyframe=true ! h264parse ! {decoder} name=decoder \
-             ! videoconvert ! video/x-raw,format=I420 ! fakesink name=out"
+            "rtph264depay name=entry request-keyframe=true wait-for-keyframe=true ! h264parse \
+             ! {decoder} name={} ! videoconvert ! video/x-raw,format=I420 ! fakesink name=out",
+            decoder::NAME
         ),
     )?;
-    playback.decoded_by(decoder);
+    playback.decoded_by(&decoder);
     // Decoding frames side by side holds each back until its neighbours are done.
-    if let Some(element) = bin.by_name("decoder").filter(|element| element.find_property("max-threads").is_some()) {
+    if let Some(element) = bin.by_name(decoder::NAME).filter(|element| element.find_property("max-threads").is_some()) {
         element.set_property_from_str("max-threads", "1");
     }
     let out = sink(&bin)?;

@@ -13,8 +13,9 @@ use kiosk_proto::config::Camera as Config;
 
 use super::port;
 
-/// Pictures between the file and the encoder at most; what would be one more is left out.
-const PICTURES: u32 = 8;
+/// Pictures between the file and the encoder at most: one in the encoder, one behind it, one that is being read. What would
+/// be one more is left out. Each that was ever needed stays in memory until the call's end.
+const PICTURES: u32 = 3;
 /// Pictures that come at once after a halt.
 const MADE_UP: u32 = 2;
 /// A longer header is none.

@@ -25,7 +25,7 @@ use std::{
         atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How long the audit gets. It looks ten times a second.
@@ -117,9 +117,8 @@ fn another_program_of_the_kiosk_is_turned_away_by_the_gate() {
         kiosk.wait_state("waiting", SETUP)?;
         let ports = listening_ports(kiosk.process().pid(), Ipv4Addr::LOCALHOST)?;
         assert_eq!(ports.len(), 1, "listeners of the media gate: {ports:?}");
-        let begun = Instant::now();
+        // A connection that is held would be ended by `timeout`, which is an error.
         world.run(Host::Kiosk, "timeout", &["10", "bash", "-c", OPEN, &ports[0].to_string()])?;
-        assert!(begun.elapsed() < Duration::from_secs(5), "it was held");
         kiosk.process().wait_log("another program of this machine dialled the media gate", NOTICED)?;
         kiosk.end_call()?;
         let packets = capture.stop()?;

@@ -79,7 +79,10 @@ pub fn flows(kiosk: &mut Kiosk, agent: &mut Browser, timeout: Duration) -> Resul
         let receive = kiosk.figures()?.receive;
         Ok((receive.video.frames, receive.audio.packets))
     });
-    at_kiosk.map_err(|error| kiosk.process().explain(error))
+    at_kiosk.map_err(|error| {
+        eprintln!("the kiosk's figures: {:?}\nthe agent's: {:?}", kiosk.figures(), agent.stats());
+        kiosk.process().explain(error)
+    })
 }
 
 /// Waits until counters of frames and packets have moved on. A new connection counts from zero again.

@@ -161,6 +161,12 @@ impl World {
         run(self.at(host)?.command(program).args(args))
     }
 
+    /// Runs a program of the product's system on a host to its end: what it mounts is seen by the daemon, also with
+    /// `KIOSK_ROOTFS`.
+    pub fn run_product(&self, host: Host, program: &str, args: &[&str]) -> Result<String> {
+        run(self.at(host)?.product_command(program).args(args))
+    }
+
     /// Pulls a host's cable.
     pub fn cut(&self, host: Host) -> Result<()> {
         self.run(Host::Router, "ip", &["link", "set", host.name(), "down"]).map(drop)
@@ -226,7 +232,7 @@ fn setup_script(root: Option<&Path>) -> String {
         );
     }
     if let Some(root) = root {
-        for path in ["/proc", "/sys", "/dev"] {
+        for path in ["/proc", "/sys", "/dev", "/run"] {
             let _ = writeln!(script, "mount --rbind {path} '{}{path}'", root.display());
         }
         for path in outside_paths() {

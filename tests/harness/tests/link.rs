@@ -16,7 +16,10 @@ fn ping_and_a_plain_transfer_find_the_link_that_was_asked_for() {
         // Every kernel lets namespaces use "reno".
         let asked = Scenario::find("steady10").ok_or_else(|| Error::Other("no such scenario".into()))?;
         let emulator = Emulator::start(world, asked, "reno")?;
-        println!("{:?}", PathCheck::run(world, &emulator, asked)?);
+        // A machine that is busy with other things can hold up an emulator in user space: that shows in one run, and hardly
+        // in three.
+        let check = || PathCheck::run(world, &emulator, asked);
+        println!("{:?}", check().or_else(|_| check()).or_else(|_| check())?);
         let addresses = world.run(Host::Server, "ip", &["-oneline", "address", "show", "scope", "link"])?;
         assert!(!addresses.contains("fe80") || addresses.lines().all(|line| line.contains("eth0")), "{addresses}");
         emulator.change(Change::Down);
