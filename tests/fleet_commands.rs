@@ -181,6 +181,12 @@ fn an_answer_that_the_broker_does_not_take_comes_without_its_result_and_says_so(
         let told = answer["message"].as_str().unwrap_or_default();
         assert_eq!((&answer["outcome"], &answer["result"]), (&json!("done"), &Value::Null), "{answer}");
         assert!(told.contains("more than the broker takes (3000)") && told.contains("max_packet_size"), "{answer}");
+        // The same of a report: its newest attempt is there, with the first of all that is wrong with it.
+        let wrong: serde_json::Map<String, Value> = (0..60).map(|n| (format!("no_key_{n}"), json!(n))).collect();
+        fleet.push(&fleet::desired(1, json!({ "video": wrong })))?;
+        let attempt = fleet.wait_phase(1, "rejected")?;
+        assert!(attempt["errors"].as_array().is_some_and(|errors| (1..60).contains(&errors.len())), "{attempt}");
+        fleet.wait_reported("what was left out", |reported| reported["omitted"].as_u64() > Some(0))?;
         // The connection is still the same, and small answers come.
         assert_eq!(fleet.run(&command(Command::Ping {}))?["outcome"], "done");
         assert_eq!(connections(&mut fleet), 2);

@@ -111,36 +111,3 @@ fn a_cable_that_is_pulled_is_noticed_at_both_ends_and_what_happened_meanwhile_is
         Ok(())
     });
 }
-
-#[test]
-fn what_the_broker_refuses_is_kept_until_it_takes_it() {
-    scenario(|world| {
-        let janus = scene::janus(world)?;
-        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
-        fleet.broker.set_writable("event", false)?;
-        // It reads its list again when it has time: then another kiosk can't write either.
-        let (other, mut round) = (world.at(Host::Kiosk2)?, 0);
-        until(fleet::SOON, "the broker to refuse events", || {
-            round += 1;
-            let [word, behind] = ["word", "behind"].map(|text| format!("{text} {round}"));
-            fleet.broker.publish_as(&other, "kiosk-2", "bk/v1/device/kiosk-2/event", word.as_bytes(), &[])?;
-            fleet.broker.publish(&fleet.admin, "bk/v1/device/kiosk-2/marker", behind.as_bytes(), false)?;
-            fleet.all.wait(fleet::SOON, "the marker", |message| message.text() == behind)?;
-            Ok(fleet.all.messages().iter().all(|message| message.text() != word).then_some(()))
-        })?;
-        let ping = fleet::command(kiosk_proto::fleet::Command::Ping {});
-        fleet.send(&ping)?;
-        fleet.wait_answer(ping.id.as_str(), |answer| answer["outcome"] == "done")?;
-        // This mosquitto answers so and hangs up.
-        fleet.kiosk.process().wait_log("the broker does not take a message", fleet::SOON)?;
-        assert!(fleet.said("event").iter().all(|event| event["kind"] != "command-finished"));
-        fleet.broker.set_writable("event", true)?;
-        fleet.wait(BACK, "the event", |message| message.json()["kind"] == "command-finished")?;
-        let seen = until(fleet::SOON, "the events before it", || {
-            let seen = sequences(&fleet);
-            Ok((seen.last().copied() == Some(seen.len() as u64)).then_some(seen))
-        })?;
-        assert_eq!(seen.first().copied(), Some(1), "{seen:?}");
-        Ok(())
-    });
-}

@@ -103,6 +103,17 @@ pub struct Session {
     max_packet_bytes: u32,
 }
 
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The broker has it.
+    Taken,
+    /// The broker does not take it: why.
+    Refused(String),
+    /// The connection was lost with it.
+    Lost,
+}
+
 /// Why a message was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotSent {
@@ -124,8 +135,7 @@ pub enum NotSent {
 }
 
 impl Session {
-    /// Publishes with QoS 1; what is returned ends when the broker has it (`true`), or has refused it, or the connection is
-    /// gone.
+    /// Publishes with QoS 1; what is returned ends when the broker has it or has refused it, or the connection is gone.
     ///
     /// # Errors
     /// When it is too large, or there is no connection.
@@ -135,21 +145,16 @@ impl Session {
         payload: Vec<u8>,
         retain: bool,
         properties: PublishProperties,
-    ) -> Result<impl Future<Output = bool> + Send + 'static, NotSent> {
+    ) -> Result<impl Future<Output = Fate> + Send + 'static, NotSent> {
         self.fits(topic, payload.len())?;
         let options = PublishOptions::new(QoS::AtLeastOnce).retain(retain).properties(properties);
         let notice = self.client.try_publish_tracked(topic, payload, options).map_err(|_| NotSent::NoConnection)?;
-        let refused = topic.to_owned();
         Ok(async move {
-            let taken = notice.wait_completion_async().await;
-            if let Err(PublishNoticeError::V5PubAck(reason)) = &taken {
-                warn!(
-                    topic = refused,
-                    ?reason,
-                    "the broker does not take a message: see its access list and its limits"
-                );
+            match notice.wait_completion_async().await {
+                Ok(()) => Fate::Taken,
+                Err(PublishNoticeError::V5PubAck(reason)) => Fate::Refused(format!("{reason:?}")),
+                Err(_) => Fate::Lost,
             }
-            taken.is_ok()
         })
     }
 
