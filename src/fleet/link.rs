@@ -445,6 +445,19 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_does_not_drain_is_told_and_not_waited_for() {
+        let options = MqttOptions::new("kiosk-1", Broker::tcp("192.0.2.1", 8883));
+        // Nobody asks it to write anything.
+        let (client, _eventloop) = AsyncClient::builder(options).capacity(QUEUE).build();
+        let identity = Identity { certificate: "c".into(), key: "k".into(), leaf: None, refused: None, promote: None };
+        let session = Session { identity, unreadable: Vec::new(), client, max_packet_bytes: MAX_PACKET_BYTES };
+        let sent = (0..=QUEUE).map(|_| session.publish("t", vec![1], false, PublishProperties::default()).map(drop));
+        assert_eq!(sent.filter(Result::is_ok).count(), QUEUE);
+        assert_eq!(session.publish_and_forget("t", vec![1]), Err(NotSent::NoConnection));
+        session.subscribe(&["t".to_owned()]);
+    }
+
+    #[test]
     fn the_server_s_certificate_is_told_from_ours() {
         let tls = |error: Error| DialError::Tls {
             host: "broker".into(),
