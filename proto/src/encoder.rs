@@ -100,9 +100,10 @@ pub const ENCODERS: &[EncoderSpec] = &[
         bitrate: BitrateControl::Property("bitrate", BitrateUnit::Kilobits),
         properties: &[
             ("tune", "zerolatency"),
-            // The preset turns deblocking off; with it the picture is that of "superfast" (docs/decisions/0027).
+            // The preset turns off what costs little and makes the picture that of "superfast": deblocking, and more bits
+            // for what the eye sees most. A face is soft: small differences are kept (docs/decisions/0027 and 0034).
             ("speed-preset", "ultrafast"),
-            ("option-string", "no-deblock=0"),
+            ("option-string", "no-deblock=0:aq-mode=2:deadzone-inter=8:deadzone-intra=6"),
             ("bframes", "0"),
             ("key-int-max", LONG_GOP),
             ("vbv-buf-capacity", "300"),

@@ -18,8 +18,11 @@ const QUEUE: u64 = 4000;
 /// As delay it is never less, since acknowledgements come late, and never more, since people talk.
 pub(super) const CONGESTED: Duration = Duration::from_millis(30);
 const CONGESTED_MOST: Duration = Duration::from_millis(120);
-/// The same by the server's reports, which are exact.
-const REPORTED_QUEUE: u64 = 2500;
+/// The same by the server's reports, which are exact: where others send too, and where the link is ours alone.
+const REPORTED_QUEUE: f64 = 2500.0;
+const REPORTED_QUEUE_ALONE: f64 = 1250.0;
+/// Up to this share of what the narrowest part lets through the first holds.
+const OTHERS: f64 = 1.0 / 3.0;
 const REPORTED: Duration = Duration::from_millis(15);
 const REPORTED_MOST: Duration = Duration::from_millis(60);
 /// Below this the link may have more room than it seems.
@@ -56,6 +59,8 @@ const NEAR: f64 = 0.85;
 const BEYOND: f64 = 1.04;
 /// The climb there, a second: the same for all, so that who has less of a shared link gains on who has more.
 const CAUTION: f64 = 60_000.0;
+/// And not more than this share of the target.
+const CAUTION_SHARE: f64 = 0.15;
 /// It begins after this time without a queue, where the link is ours alone; where others send too, sooner.
 const REST: Duration = Duration::from_secs(4);
 /// The encoder needs this long to follow; a queue that stands right after a step down is still the old one.
@@ -106,7 +111,7 @@ impl Target {
             return;
         }
         let congested = seconds(QUEUE, self.total).clamp(CONGESTED, CONGESTED_MOST);
-        let reported = seconds(REPORTED_QUEUE, self.total).clamp(REPORTED, REPORTED_MOST);
+        let reported = seconds(self.own_queue(now, path), self.total).clamp(REPORTED, REPORTED_MOST);
         let full = held || path.standing >= congested;
         // From 0, no queue, to 1, congestion.
         let (queue, calm) = match path.reported {
@@ -180,10 +185,10 @@ impl Target {
         }
         let climb = if (ceiling * NEAR..ceiling * BEYOND).contains(&self.total) {
             self.calm_since = None;
-            if !self.rested(now) {
+            if !self.rested(now, path) {
                 return;
             }
-            CAUTION
+            CAUTION.min(self.total * CAUTION_SHARE)
         } else {
             let doublings = (calm_for.div_duration_f64(CALM_FOR) - 0.5).clamp(0.0, DOUBLINGS);
             (CLIMB + self.total * CLIMB_SHARE) * doublings.exp2()
@@ -199,9 +204,17 @@ impl Target {
         }
     }
 
-    /// Whether it is time to look if the link carries more. Without the server's reports it always is.
-    fn rested(&self, now: Duration) -> bool {
-        let share = self.narrowest.map_or(0.0, |narrowest| (self.total / narrowest).min(1.0));
+    /// The own bytes that, standing, are congestion by the reports. Who has more of the link gives way sooner.
+    fn own_queue(&self, now: Duration, path: &Path) -> u64 {
+        let share = path.arrivals.spread().narrowest(now).map_or(1.0, |narrowest| (self.total / narrowest).min(1.0));
+        let alone = ((share - OTHERS) / (1.0 - OTHERS)).max(0.0);
+        (REPORTED_QUEUE + (REPORTED_QUEUE_ALONE - REPORTED_QUEUE) * alone) as u64
+    }
+
+    /// Whether it is time to look if the link carries more. It always is where nothing would show it without a look.
+    fn rested(&self, now: Duration, path: &Path) -> bool {
+        let narrowest = self.narrowest.filter(|_| path.arrivals.spread().is_watched(now));
+        let share = narrowest.map_or(0.0, |narrowest| (self.total / narrowest).min(1.0));
         self.stepped.is_none_or(|at| now.saturating_sub(at) >= REST.mul_f64(share))
     }
 }

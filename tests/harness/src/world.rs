@@ -202,7 +202,8 @@ fn setup_script(root: Option<&Path>) -> String {
     for host in Host::CABLED {
         let (name, address, gateway) = (host.name(), host.address(), host.gateway());
         // No duplicate address detection, which the larger of the two settings decides: a link-local IPv6 address is
-        // usable at once, as on a host that is long up.
+        // usable at once, as on a host that is long up. No connection has a media port as its own by chance: a scenario
+        // that counts or refuses packets of these ports means the server's.
         let _ = write!(
             script,
             "ip netns add {name}\n\
@@ -210,7 +211,8 @@ fn setup_script(root: Option<&Path>) -> String {
              ip address add {gateway}/24 dev {name}; ip link set {name} up\n\
              ip -netns {name} link set lo up\n\
              nsenter --net=/run/netns/{name} sh -c \
-             'cd /proc/sys/net/ipv6/conf; echo 0 > all/accept_dad; echo 0 > eth0/accept_dad'\n\
+             'cd /proc/sys/net/ipv6/conf; echo 0 > all/accept_dad; echo 0 > eth0/accept_dad; \
+              echo 40000-41099 > /proc/sys/net/ipv4/ip_local_reserved_ports'\n\
              ip -netns {name} address add {address}/24 dev eth0; ip -netns {name} link set eth0 up\n\
              ip -netns {name} route add default via {gateway}\n"
         );
