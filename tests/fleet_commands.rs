@@ -9,9 +9,9 @@ use kiosk_harness::{
     wait::until,
     world::{Host, scenario},
 };
-use kiosk_proto::fleet::{Command, LogLevel, Upload, WhenBusy};
+use kiosk_proto::fleet::{Command, LogLevel, PayloadType, Upload, WhenBusy};
 use serde_json::{Value, json};
-use std::{fs, io::Read, os::unix::fs::PermissionsExt};
+use std::{collections::BTreeSet, fs, io::Read, os::unix::fs::PermissionsExt};
 
 #[test]
 fn a_command_that_would_end_a_call_waits_is_refused_or_is_forced() {
@@ -181,9 +181,50 @@ fn an_answer_that_the_broker_does_not_take_comes_without_its_result_and_says_so(
         let told = answer["message"].as_str().unwrap_or_default();
         assert_eq!((&answer["outcome"], &answer["result"]), (&json!("done"), &Value::Null), "{answer}");
         assert!(told.contains("more than the broker takes (3000)") && told.contains("max_packet_size"), "{answer}");
+        // The same of a report: its newest attempt is there, with the first of all that is wrong with it.
+        let wrong: serde_json::Map<String, Value> = (0..60).map(|n| (format!("no_key_{n}"), json!(n))).collect();
+        fleet.push(&fleet::desired(1, json!({ "video": wrong })))?;
+        let attempt = fleet.wait_phase(1, "rejected")?;
+        assert!(attempt["errors"].as_array().is_some_and(|errors| (1..60).contains(&errors.len())), "{attempt}");
+        fleet.wait_reported("what was left out", |reported| reported["omitted"].as_u64() > Some(0))?;
         // The connection is still the same, and small answers come.
         assert_eq!(fleet.run(&command(Command::Ping {}))?["outcome"], "done");
         assert_eq!(connections(&mut fleet), 2);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_command_that_is_retained_by_mistake_is_done_once() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut fleet = Fleet::start(world, fleet::broker(world)?, scene::kiosk_config(&janus)?)?;
+        let ping = command(Command::Ping {});
+        let bytes = fleet::envelope(PayloadType::Command, &ping, &[&fleet.signer])?;
+        fleet.broker.publish(&fleet.admin, &fleet.topic("command"), &bytes, true)?;
+        let about_it = |answer: &Value| answer["id"] == ping.id.as_str();
+        let answers = |fleet: &Fleet| -> Vec<Value> { fleet.said("response").into_iter().filter(about_it).collect() };
+        for round in 1..=3 {
+            // It comes with each connection, and is answered each time.
+            until(fleet::SOON, &format!("answer {round}"), || Ok((answers(&fleet).len() >= round).then_some(())))?;
+            if round == 1 {
+                fleet.broker.stop()?;
+                fleet.broker.restart()?;
+            } else {
+                fleet.kiosk.process().kill()?;
+                fleet.kiosk.restart()?;
+            }
+        }
+        let answers = answers(&fleet);
+        assert!(answers.iter().all(|answer| *answer == answers[0] && answer["outcome"] == "done"), "{answers:#?}");
+        // Of each that was done there is an event; behind this one there is no other.
+        assert_eq!(fleet.run(&command(Command::Identify { seconds: 1 }))?["outcome"], "done");
+        let finished = |fleet: &Fleet, word: &str| -> BTreeSet<u64> {
+            let events = fleet.said("event").into_iter().filter(|event| event["command"] == word);
+            events.filter_map(|event| event["sequence"].as_u64()).collect()
+        };
+        until(fleet::SOON, "the last event", || Ok((!finished(&fleet, "identify").is_empty()).then_some(())))?;
+        assert_eq!(finished(&fleet, "ping").len(), 1);
         Ok(())
     });
 }

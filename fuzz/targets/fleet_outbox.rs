@@ -1,7 +1,7 @@
 //! The outbox's file, and damage to a good one: nothing comes out of it that was not written, and it goes on.
 #![no_main]
 
-use kiosk_proto::fleet::{EventKind, Limits, Outbox};
+use kiosk_proto::fleet::{EventKind, Holds, Limits, Now, Outbox};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: Limits = Limits { events: 8, bytes: 4_096 };
@@ -9,7 +9,7 @@ const LIMITS: Limits = Limits { events: 8, bytes: 4_096 };
 /// What waits, in order.
 fn waiting(mut outbox: Outbox) -> Vec<(u64, Vec<u8>)> {
     let mut all = Vec::new();
-    while let Some((sequence, payload)) = outbox.send() {
+    while let Some((_, sequence, payload)) = outbox.send(&Holds::default(), Now::default(), |_| true) {
         all.push((sequence, payload.to_vec()));
     }
     all

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::diagnostics::{Diagnostics, journal};
-use super::link::Session;
+use super::link::{Fate, Session};
 use super::upload;
 use crate::events::{Events, News};
 use crate::host::journal::Verbosity;
@@ -100,8 +100,14 @@ async fn send(session: &Session, topic: &str, file: &[u8]) -> Result<(), String>
             ..PublishProperties::default()
         };
         let arrives = session.publish(topic, part.to_vec(), false, properties).map_err(|error| error.to_string())?;
-        if !timeout(CHUNK_ARRIVES, arrives).await.unwrap_or(false) {
-            return Err(format!("part {} of {count} did not reach the broker", index + 1));
+        match timeout(CHUNK_ARRIVES, arrives).await {
+            Ok(Fate::Taken) => {}
+            Ok(Fate::Refused(why)) => {
+                return Err(format!("the broker does not take part {} of {count} on {topic}: {why}", index + 1));
+            }
+            Ok(Fate::Lost) | Err(_) => {
+                return Err(format!("part {} of {count} did not reach the broker", index + 1));
+            }
         }
     }
     Ok(())

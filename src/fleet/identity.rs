@@ -43,7 +43,7 @@ pub struct Identity {
     /// Why the broker did not take what is in the files of `kiosk.toml`.
     pub refused: Option<String>,
     /// Where it is kept once the broker has taken it.
-    promote: Option<PathBuf>,
+    pub(super) promote: Option<PathBuf>,
 }
 
 /// What is told of a certificate.

@@ -103,6 +103,17 @@ pub struct Session {
     max_packet_bytes: u32,
 }
 
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The broker has it.
+    Taken,
+    /// The broker does not take it: why.
+    Refused(String),
+    /// The connection was lost with it.
+    Lost,
+}
+
 /// Why a message was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotSent {
@@ -124,8 +135,7 @@ pub enum NotSent {
 }
 
 impl Session {
-    /// Publishes with QoS 1; what is returned ends when the broker has it (`true`), or has refused it, or the connection is
-    /// gone.
+    /// Publishes with QoS 1; what is returned ends when the broker has it or has refused it, or the connection is gone.
     ///
     /// # Errors
     /// When it is too large, or there is no connection.
@@ -135,21 +145,16 @@ impl Session {
         payload: Vec<u8>,
         retain: bool,
         properties: PublishProperties,
-    ) -> Result<impl Future<Output = bool> + Send + 'static, NotSent> {
+    ) -> Result<impl Future<Output = Fate> + Send + 'static, NotSent> {
         self.fits(topic, payload.len())?;
         let options = PublishOptions::new(QoS::AtLeastOnce).retain(retain).properties(properties);
         let notice = self.client.try_publish_tracked(topic, payload, options).map_err(|_| NotSent::NoConnection)?;
-        let refused = topic.to_owned();
         Ok(async move {
-            let taken = notice.wait_completion_async().await;
-            if let Err(PublishNoticeError::V5PubAck(reason)) = &taken {
-                warn!(
-                    topic = refused,
-                    ?reason,
-                    "the broker does not take a message: see its access list and its limits"
-                );
+            match notice.wait_completion_async().await {
+                Ok(()) => Fate::Taken,
+                Err(PublishNoticeError::V5PubAck(reason)) => Fate::Refused(format!("{reason:?}")),
+                Err(_) => Fate::Lost,
             }
-            taken.is_ok()
         })
     }
 
@@ -437,6 +442,19 @@ mod tests {
         let codes = [SubscribeReasonCode::Success(QoS::AtLeastOnce), SubscribeReasonCode::NotAuthorized];
         assert_eq!(unreadable(&topics, &codes), ["group"]);
         assert!(unreadable(&topics, &[codes[0], codes[0]]).is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_does_not_drain_is_told_and_not_waited_for() {
+        let options = MqttOptions::new("kiosk-1", Broker::tcp("192.0.2.1", 8883));
+        // Nobody asks it to write anything.
+        let (client, _eventloop) = AsyncClient::builder(options).capacity(QUEUE).build();
+        let identity = Identity { certificate: "c".into(), key: "k".into(), leaf: None, refused: None, promote: None };
+        let session = Session { identity, unreadable: Vec::new(), client, max_packet_bytes: MAX_PACKET_BYTES };
+        let sent = (0..=QUEUE).map(|_| session.publish("t", vec![1], false, PublishProperties::default()).map(drop));
+        assert_eq!(sent.filter(Result::is_ok).count(), QUEUE);
+        assert_eq!(session.publish_and_forget("t", vec![1]), Err(NotSent::NoConnection));
+        session.subscribe(&["t".to_owned()]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use kiosk_proto::fault::FaultCode;
-use kiosk_proto::fleet::{EventKind, Limits, Outbox};
+use kiosk_proto::fleet::{EventKind, Holds, Limits, Now, Outbox, Subject};
 use tracing::error;
 
 /// File of the outbox.
@@ -68,16 +68,26 @@ impl Post {
         self.append(&bytes, false);
     }
 
-    /// The next event to send, while not too many are on their way.
-    pub fn send(&mut self, window: usize) -> Option<(u64, Vec<u8>)> {
-        if self.outbox.in_flight() >= window {
-            return None;
-        }
-        self.outbox.send().map(|(sequence, payload)| (sequence, payload.to_vec()))
+    /// The next event to send, if it is time for one: see [`Outbox::send`].
+    pub fn send(&mut self, holds: &Holds, now: Now, fits: impl Fn(usize) -> bool) -> Option<(Subject, u64, Vec<u8>)> {
+        self.outbox.send(holds, now, fits).map(|(subject, sequence, payload)| (subject, sequence, payload.to_vec()))
     }
 
-    /// What was on its way is sent again.
-    pub fn link_lost(&mut self) {
+    /// The broker has refused an event: it is in the way of no other from now on.
+    pub fn refused(&mut self, sequence: u64) {
+        self.outbox.refused(sequence);
+    }
+
+    /// The oldest event that does not fit, with its bytes, and how many there are.
+    pub fn too_large(&self, fits: impl Fn(usize) -> bool) -> Option<(u64, usize, usize)> {
+        self.outbox.too_large(fits)
+    }
+
+    /// What was on its way is sent again; `blamed` says that the broker has hung up because of an event.
+    pub fn link_lost(&mut self, blamed: bool) {
+        if let Some(sequence) = self.outbox.suspect().filter(|_| blamed) {
+            self.outbox.refused(sequence);
+        }
         self.outbox.link_lost();
     }
 
@@ -169,10 +179,15 @@ mod tests {
         EventKind::FaultRaised { code: format!("code-{number}") }
     }
 
+    /// What goes out next to a broker that has refused nothing.
+    fn next(post: &mut Post) -> Option<(u64, Vec<u8>)> {
+        post.send(&Holds::default(), Now::default(), |_| true).map(|(_, sequence, payload)| (sequence, payload))
+    }
+
     /// What a broker gets from a post, in order.
     fn drain(post: &mut Post) -> Vec<String> {
         let mut out = Vec::new();
-        while let Some((sequence, payload)) = post.send(8) {
+        while let Some((sequence, payload)) = next(post) {
             out.push(String::from_utf8(payload).unwrap());
             post.acknowledged(sequence);
         }
@@ -185,7 +200,7 @@ mod tests {
         let (mut post, damaged) = Post::open(dir.path());
         assert!(!damaged);
         (0..3).for_each(|number| post.push(None, fault(number)));
-        let (first, _) = post.send(8).unwrap();
+        let (first, _) = next(&mut post).unwrap();
         post.acknowledged(first);
         drop(post);
         let (mut post, damaged) = Post::open(dir.path());
@@ -201,13 +216,20 @@ mod tests {
     fn no_more_than_the_window_is_on_its_way() {
         let dir = TempDir::new().unwrap();
         let (mut post, _) = Post::open(dir.path());
-        (0..5).for_each(|number| post.push(None, fault(number)));
-        let first = post.send(2).unwrap().0;
-        assert!(post.send(2).is_some() && post.send(2).is_none());
+        (0..40).for_each(|number| post.push(None, fault(number)));
+        let first = next(&mut post).unwrap().0;
+        let mut sent = 1;
+        while next(&mut post).is_some() {
+            sent += 1;
+        }
+        assert!(sent < 40);
         post.acknowledged(first);
-        assert!(post.send(2).is_some());
-        post.link_lost();
-        assert_eq!(post.send(2).unwrap().0, first + 1);
+        assert!(next(&mut post).is_some() && next(&mut post).is_none());
+        // The broker has hung up because of the oldest: the next one comes before it.
+        post.link_lost(true);
+        assert_eq!(next(&mut post).unwrap().0, first + 2);
+        post.link_lost(false);
+        assert_eq!(next(&mut post).unwrap().0, first + 2);
     }
 
     #[test]

@@ -146,6 +146,7 @@ fn lines(id: &KioskId, view: &View) -> Vec<Line> {
         }
         let left_out = layer.map(|layer| layer.left_out.as_slice()).unwrap_or_default();
         why.extend(left_out.iter().map(|error| format!("left out: {}: {}", error.path, error.message)));
+        why.extend(view.kiosks.get(id).and_then(|kiosk| kiosk.reported.as_ref()?.omission()));
         Some(Line {
             kiosk: Some(id.clone()),
             layer: LayerName::of(&target),

@@ -16,7 +16,8 @@ pub use difference::name;
 use crate::fleet::select::Which;
 use crate::profile::ProfileOptions;
 use change::{Change, Key};
-use kiosk_proto::config::{Layer, LayerError};
+use kiosk_proto::config::{ConfigError, ConfigErrors, Layer};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -104,37 +105,41 @@ pub fn run(command: ConfigCommand) -> anyhow::Result<ExitCode> {
 
 fn check(file: &std::path::Path, layer: bool, json: bool) -> anyhow::Result<ExitCode> {
     let text = crate::files::read(file)?;
-    let (kind, errors) = judge(&text, &file.display().to_string(), layer);
+    let Judgement { kind, errors, note } = judge(&text, layer);
+    let errors = errors.map(|errors| errors.in_file(file.display().to_string()));
+    let fine = errors.is_none() && note.is_none();
     if json {
-        outln!("{}", serde_json::json!({ "file": file, "kind": kind, "errors": errors }));
-    } else if errors.is_empty() {
+        let told: Vec<Value> = errors.iter().flat_map(ConfigErrors::iter).map(as_json).collect();
+        outln!("{}", json!({ "file": file, "kind": kind, "errors": told, "note": note }));
+    } else if fine {
         outln!("{}: no errors, as {kind}", file.display());
     } else {
-        errln!("{}", errors.join("\n"));
+        errors.iter().for_each(|errors| errln!("{errors}"));
+        note.iter().for_each(|note| errln!("{}: {note}", file.display()));
     }
-    Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn as_json(ConfigError { line, column, key, problem, .. }: &ConfigError) -> Value {
+    json!({ "line": line, "column": column, "key": key, "message": problem.to_string() })
 }
 
 /// What a file is taken for, and what is wrong with it.
-fn judge(text: &str, file: &str, layer: bool) -> (&'static str, Vec<String>) {
-    let Ok(table) = text.parse::<toml::Table>() else { return judge_site(text, file) };
+struct Judgement {
+    kind: &'static str,
+    errors: Option<ConfigErrors>,
+    note: Option<&'static str>,
+}
+
+fn judge(text: &str, layer: bool) -> Judgement {
+    let table = text.parse::<toml::Table>().unwrap_or_default();
     let has_kiosk = table.contains_key("kiosk");
     let has_url = table.get("janus").is_some_and(|janus| janus.get("url").is_some());
     if has_kiosk && has_url && !layer {
-        return judge_site(text, file);
+        return Judgement { kind: "kiosk.toml", errors: kiosk_proto::config::parse(text).err(), note: None };
     }
-    let object = serde_json::to_value(table).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
-    let line = |error: LayerError| format!("{file}: {}: {}", error.key, error.problem);
-    let mut errors: Vec<String> = Layer::read(&object).err().unwrap_or_default().into_iter().map(line).collect();
-    if has_kiosk && !layer {
-        errors.push(format!("{file}: checked as a layer: a whole kiosk.toml would have janus.url"));
-    }
-    ("a layer", errors)
-}
-
-fn judge_site(text: &str, file: &str) -> (&'static str, Vec<String>) {
-    let errors = kiosk_proto::config::parse(text).err().map(|errors| errors.in_file(file));
-    ("kiosk.toml", errors.iter().map(ToString::to_string).collect())
+    let note = (has_kiosk && !layer).then_some("checked as a layer: a whole kiosk.toml would have janus.url");
+    Judgement { kind: "a layer", errors: Layer::parse(text).err(), note }
 }
 
 #[cfg(test)]
@@ -143,17 +148,21 @@ mod tests {
 
     #[test]
     fn a_file_is_taken_for_what_it_is() {
+        let told = |text: &str, layer: bool| {
+            let Judgement { kind, errors, note } = judge(text, layer);
+            let errors = errors.map(|errors| errors.to_string()).unwrap_or_default();
+            format!("{kind}\n{errors}\n{}", note.unwrap_or_default())
+        };
         let site = "[kiosk]\nid = \"a-1\"\n[janus]\nurl = \"wss://janus.bank.example/\"\nroom = 1001\n";
-        assert_eq!(judge(site, "f", false), ("kiosk.toml", vec![]));
-        assert_eq!(judge("[video]\nbitrate_kbps = 800\n", "f", false), ("a layer", vec![]));
-        let (kind, errors) = judge("[kiosk]\nid = \"a-1\"\n[video]\nbitrate_kbps = 800\n", "f", false);
-        assert_eq!(kind, "a layer");
-        insta::assert_snapshot!(errors.join("\n"), @r"
-        f: kiosk.id: only the kiosk's own kiosk.toml sets this; take it out of what is pushed
-        f: checked as a layer: a whole kiosk.toml would have janus.url
-        ");
-        let (kind, errors) = judge(site, "f", true);
-        assert!(kind == "a layer" && errors.len() == 1 && errors[0].starts_with("f: kiosk.id: "), "{errors:?}");
-        assert_eq!(judge("[video", "f", false).0, "kiosk.toml");
+        assert_eq!(told(site, false), "kiosk.toml\n\n");
+        assert_eq!(told("[video]\nbitrate_kbps = 800\n", false), "a layer\n\n");
+        insta::assert_snapshot!(told("[kiosk]\nid = \"a-1\"\n[video]\nbitrate_kbps = 800\n", false), @r#"
+        a layer
+        kiosk.toml:2:1: kiosk.id: only the kiosk's own kiosk.toml sets this; take it out of what is pushed
+            2 | id = "a-1"
+              | ^^
+        checked as a layer: a whole kiosk.toml would have janus.url
+        "#);
+        assert!(told(site, true).starts_with("a layer\nkiosk.toml:2:1: kiosk.id: "));
     }
 }

@@ -126,6 +126,7 @@ fn phase(id: &KioskId, view: &View) -> (String, String) {
         _ => 1,
     });
     let storage = reported.storage.clone().map(|problem| format!("storage: {problem}"));
+    let storage = storage.or_else(|| reported.omission());
     let Some((layer, attempt)) = worst else { return ("-".into(), storage.unwrap_or_default()) };
     let why = attempt.errors.first().map(|error| error.message.clone()).or(storage);
     let refused = layer.refused.as_ref().map(|refused| format!("refused: {}", refused.message));
@@ -169,4 +170,28 @@ fn as_json(id: &KioskId, view: &View) -> Value {
         "reported": kiosk.and_then(|kiosk| kiosk.reported.as_ref()),
         "metrics": kiosk.and_then(|kiosk| kiosk.metrics.as_ref()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use link::Message;
+
+    #[test]
+    fn what_was_left_out_of_a_report_is_shown_when_nothing_worse_is() {
+        let digest = "0".repeat(64);
+        let shown = |storage: Value| {
+            let mut report =
+                json!({ "version": "1", "effective": digest, "confirmed": digest, "layers": [], "omitted": 3 });
+            report["storage"] = storage;
+            let (topic, payload) = ("bk/v1/device/k-1/reported".to_owned(), report.to_string().into_bytes());
+            let mut view = View::default();
+            view.take(&Message { topic, payload, correlation: None, properties: Vec::new() });
+            let kiosks: Vec<KioskId> = view.kiosks.keys().cloned().collect();
+            table(&kiosks, &view)
+        };
+        assert!(shown(Value::Null).contains("3 parts of its report were left out"));
+        let full = shown(json!("no space left"));
+        assert!(full.contains("storage: no space left") && !full.contains("3 parts"), "{full}");
+    }
 }

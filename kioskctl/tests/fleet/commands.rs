@@ -3,6 +3,7 @@
 use super::place::{Kind, Trial};
 use kiosk_harness::local::simulated::Order;
 use kiosk_proto::fleet::EventKind;
+use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
@@ -25,6 +26,33 @@ fn a_command_is_answered_by_every_kiosk() {
 }
 
 #[test]
+fn every_command_comes_to_the_kiosk_as_it_was_given() {
+    let trial = Trial::start(1, |_| Kind::default());
+    let upload = json!({ "to": "https", "url": "https://files.bank.example/a" });
+    for (words, wanted) in [
+        ("restart-daemon --force", json!({ "kind": "restart-daemon" })),
+        ("reboot --refuse-when-busy", json!({ "kind": "reboot" })),
+        ("set-log-level debug --minutes 7", json!({ "kind": "set-log-level", "level": "debug", "minutes": 7 })),
+        ("self-check", json!({ "kind": "self-check" })),
+        ("identify --seconds 9", json!({ "kind": "identify", "seconds": 9 })),
+        (
+            "diagnostics --journal-minutes 3 --url https://files.bank.example/a",
+            json!({ "kind": "collect-diagnostics", "journal_minutes": 3, "upload": upload }),
+        ),
+    ] {
+        let words: Vec<&str> = words.split(' ').collect();
+        let told = trial.json(&[&["run"], &words[..], &["--device", "k-0"]].concat());
+        let answer = &told["answers"]["k-0"];
+        assert_eq!((&answer["outcome"], &answer["result"]), (&json!("done"), &wanted), "{told}");
+    }
+    // The kiosk itself knows that there is nothing to end.
+    let told = trial.json(&["run", "end-call", "--force", "--device", "k-0"]);
+    assert_eq!(told["answers"]["k-0"]["message"], "there is no call", "{told}");
+    let (code, _, errors) = trial.run(&["run", "set-log-level", "loud", "--device", "k-0"]);
+    assert!(code == 2 && errors.contains("possible values: error, warn, info, debug, trace"), "{errors}");
+}
+
+#[test]
 fn events_are_seen_as_they_happen() {
     let trial = Trial::start(2, |_| Kind::default());
     let mut follow = trial.spawn(&["events", "follow", "--device", "k-1"]);
@@ -38,7 +66,7 @@ fn events_are_seen_as_they_happen() {
         }
         found.recv_timeout(Duration::from_millis(300)).ok()
     })
-    .take(50)
+    .take(200)
     .flatten()
     .next()
     .expect("an event");

@@ -48,7 +48,7 @@ fn canaries_that_fail_keep_the_others_from_getting_it() {
 #[test]
 fn after_ctrl_c_or_a_crash_it_goes_on_where_it_was() {
     for signal in [Signal::SIGINT, Signal::SIGKILL] {
-        let trial = Trial::start(10, |_| Kind { trial: Duration::from_millis(1500), ..Kind::default() });
+        let trial = Trial::start(10, |_| Kind { trial: Duration::from_secs(3), ..Kind::default() });
         let push = ["config", "push", "--yes", "--reason", "a test"];
         let mut running = trial.spawn(&[&push[..], &CANARY[..], &["--set", "video.bitrate_kbps=800"]].concat());
         // In the midst of the first step.
@@ -67,7 +67,7 @@ fn after_ctrl_c_or_a_crash_it_goes_on_where_it_was() {
 
 #[test]
 fn the_broker_may_be_away_meanwhile() {
-    let mut trial = Trial::start(4, |_| Kind { trial: Duration::from_secs(1), ..Kind::default() });
+    let mut trial = Trial::start(4, |_| Kind { trial: Duration::from_secs(3), ..Kind::default() });
     let push = ["config", "push", "--yes", "--json", "--reason", "a test", "--canary", "25%", "--set"];
     let running = trial.spawn(&[&push[..], &["video.bitrate_kbps=800", "--group", "seoul"]].concat());
     trial.until("a kiosk that tries it", |trial| trial.run(&["config", "status"]).1.contains("trial"));
@@ -175,7 +175,7 @@ fn two_pushes_that_are_begun_in_the_same_moment_end_with_one_of_them_whole() {
 fn who_is_away_gets_it_later_and_is_told_as_silent() {
     let mut trial = Trial::start(3, |_| Kind::default());
     trial.cut("k-2");
-    let push = ["config", "push", "--yes", "--reason", "a test", "--timeout", "3s", "--group", "seoul"];
+    let push = ["config", "push", "--yes", "--reason", "a test", "--timeout", "8s", "--group", "seoul"];
     let (code, told) = trial.coded(&[&push[..], &["--set", "video.bitrate_kbps=800"]].concat());
     assert_eq!((code, &told["result"]["outcome"]), (3, &json!("partly")), "{told}");
     assert_eq!(told["kiosks"]["k-2"]["state"], "silent");
@@ -190,8 +190,8 @@ fn who_is_away_gets_it_later_and_is_told_as_silent() {
         let (code, _, told) = trial.run(&[&resume[..], other].concat());
         assert!(code == 2 && told.contains("cannot be used with"), "{other:?}: {code} {told}");
     }
-    let (code, _, told) = trial.run(&["config", "push", "--abandon", &file, "--timeout", "3s"]);
+    let (code, _, told) = trial.run(&["config", "push", "--abandon", &file, "--timeout", "8s"]);
     assert!(code == 2 && told.contains("cannot be used with"), "{told}");
-    let (code, told) = trial.coded(&[&resume[..], &["--timeout", "3s"]].concat());
+    let (code, told) = trial.coded(&[&resume[..], &["--timeout", "8s"]].concat());
     assert_eq!((code, &told["kiosks"]["k-2"]["state"]), (3, &json!("silent")), "{told}");
 }

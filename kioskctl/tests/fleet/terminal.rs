@@ -81,7 +81,7 @@ impl Terminal {
 
 #[test]
 fn a_push_asks_shows_how_far_it_is_and_goes_on_after_ctrl_c() {
-    let trial = Trial::start(4, |_| Kind { trial: Duration::from_secs(3), ..Kind::default() });
+    let trial = Trial::start(4, |_| Kind { trial: Duration::from_secs(5), ..Kind::default() });
     let push = [&PUSH[..], &["--canary", "25%", "--set", "video.bitrate_kbps=800"]].concat();
 
     let mut no = Terminal::start(&trial, &push);

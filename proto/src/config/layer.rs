@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::check::{self, Finding, Findings, Scope};
 use super::errors::Problem;
 use super::json::schema;
-use super::{Config, ConfigErrors, parse_table, rules};
+use super::{Config, ConfigErrors, parse_document, parse_table, rules, with_syntax_errors};
 
 /// How deep a layer's JSON can be nested before it is no configuration: section, key, list.
 const MAX_DEPTH: usize = 4;
@@ -75,6 +75,18 @@ impl Layer {
         let mut errors: Vec<LayerError> = findings.list.into_iter().map(LayerError::from).collect();
         errors.sort_by(|a, b| a.key.cmp(&b.key));
         Err(errors)
+    }
+
+    /// Reads a layer's file: TOML, in the form of `kiosk.toml`.
+    ///
+    /// # Errors
+    /// The same as [`Layer::read`], in the order of the lines.
+    pub fn parse(text: &str) -> Result<Self, ConfigErrors> {
+        let (document, syntax) = parse_document(text)?;
+        let mut findings = Findings::default();
+        let sound = check::table(document.get_ref(), schema(), Scope::Layer, &mut findings);
+        let wrong = if syntax.is_empty() { findings.list } else { with_syntax_errors(text, syntax, findings) };
+        if wrong.is_empty() { Ok(Self(sound)) } else { Err(ConfigErrors::from_findings(text, wrong)) }
     }
 
     /// Whether it sets nothing.

@@ -42,6 +42,8 @@ pub use values::{
 };
 
 use check::{Finding, Findings, Scope};
+use toml::Spanned;
+use toml::de::DeTable;
 
 /// The largest file that is read, bytes. A complete one has about 2,000.
 const MAX_BYTES: usize = 64 * 1024;
@@ -56,11 +58,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigErrors> {
 
 /// The same, with the plain table that the file is: what it sets, without defaults.
 fn parse_table(text: &str) -> Result<(toml::Table, Config), ConfigErrors> {
-    if text.len() > MAX_BYTES {
-        let problem = Problem::TooLarge { bytes: text.len(), allowed: MAX_BYTES };
-        return Err(ConfigErrors::from_findings("", vec![Finding::without_place("", problem)]));
-    }
-    let (document, syntax) = toml::de::DeTable::parse_recoverable(text);
+    let (document, syntax) = parse_document(text)?;
     let mut findings = Findings::default();
     let table = check::table(document.get_ref(), json::schema(), Scope::Whole, &mut findings);
     if !syntax.is_empty() {
@@ -77,6 +75,15 @@ fn parse_table(text: &str) -> Result<(toml::Table, Config), ConfigErrors> {
         Err(error) => findings.list.push(Finding::without_place("", Problem::Rule(error.message().to_owned()))),
     }
     Err(ConfigErrors::from_findings(text, findings.list))
+}
+
+/// The text as TOML, as far as it is, and what of it is not.
+fn parse_document(text: &str) -> Result<(Spanned<DeTable<'_>>, Vec<toml::de::Error>), ConfigErrors> {
+    if text.len() > MAX_BYTES {
+        let problem = Problem::TooLarge { bytes: text.len(), allowed: MAX_BYTES };
+        return Err(ConfigErrors::from_findings("", vec![Finding::without_place("", problem)]));
+    }
+    Ok(DeTable::parse_recoverable(text))
 }
 
 /// What is not TOML comes first; of the rest only what the broken lines can't have caused.

@@ -10,6 +10,7 @@ mod digest;
 mod dsse;
 mod durable;
 mod event;
+mod hold;
 mod key;
 mod lapse;
 pub mod ledger;
@@ -22,6 +23,7 @@ pub mod rollout;
 #[cfg(test)]
 mod schema;
 mod seal;
+mod shorten;
 mod strict;
 mod topic;
 
@@ -32,6 +34,7 @@ pub use digest::Digest;
 pub use dsse::{Envelope, EnvelopeError, PayloadType, Signature, Verified, sign};
 pub use durable::{Durable, StateError};
 pub use event::{Class, Event, EventKind};
+pub use hold::{Holds, Subject};
 pub use key::{KeyId, TrustedKey};
 pub use lapse::Lapse;
 pub use metrics::{CallMetrics, CameraMetrics, FirewallMetrics, HostMetrics, Metrics};

@@ -9,7 +9,9 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::clock::Now;
 use super::event::{Class, Event, EventKind};
+use super::hold::{Holds, Subject};
 use record::Record;
 
 /// How much waits at the most.
@@ -27,6 +29,8 @@ impl Default for Limits {
     }
 }
 
+/// Events that are on their way at once.
+const WINDOW: usize = 16;
 /// After damage, sequence numbers go on this far behind the last one that was read: some that were given out may be
 /// lost, and none is given out twice.
 const AFTER_DAMAGE: u64 = 10_000;
@@ -39,6 +43,8 @@ struct Entry {
     class: Class,
     payload: Vec<u8>,
     sent: bool,
+    /// How often the broker did not take it.
+    refusals: u32,
 }
 
 /// Events that wait, oldest first.
@@ -80,7 +86,13 @@ impl Outbox {
                 // Only a file that was put together by somebody has one twice.
                 if self.entries.iter().all(|entry| entry.sequence != sequence) {
                     self.bytes += payload.len();
-                    self.entries.push_back(Entry { sequence, class, payload: payload.to_vec(), sent: false });
+                    self.entries.push_back(Entry {
+                        sequence,
+                        class,
+                        payload: payload.to_vec(),
+                        sent: false,
+                        refusals: 0,
+                    });
                 }
                 self.next = self.next.max(sequence.saturating_add(1));
             }
@@ -111,7 +123,7 @@ impl Outbox {
         Record::Append { sequence, class, payload: &payload }.write(&mut out);
         self.next = self.next.saturating_add(1);
         self.bytes += payload.len();
-        self.entries.push_back(Entry { sequence, class, payload, sent: false });
+        self.entries.push_back(Entry { sequence, class, payload, sent: false, refusals: 0 });
         let dropped = self.bound();
         for sequence in &dropped {
             Record::Done { sequence: *sequence }.write(&mut out);
@@ -160,11 +172,46 @@ impl Outbox {
         out
     }
 
-    /// The oldest event that is not on its way, with its sequence number; it counts as sent from now on.
-    pub fn send(&mut self) -> Option<(u64, &[u8])> {
-        let entry = self.entries.iter_mut().find(|entry| !entry.sent)?;
+    /// The event to send next, with its sequence number, if it is time for one; it counts as sent from now on. First
+    /// come those that were never refused, oldest first, then those that are set aside, one at a time. One whose payload
+    /// has more bytes than `fits` allows is left out.
+    pub fn send(&mut self, holds: &Holds, now: Now, fits: impl Fn(usize) -> bool) -> Option<(Subject, u64, &[u8])> {
+        let window = if holds.is_doubted(Subject::Event) { 1 } else { WINDOW };
+        if self.in_flight() >= window || !holds.may(Subject::Event, now) {
+            return None;
+        }
+        let aside = holds.may(Subject::EventSetAside, now) && holds.on_the_way(Subject::EventSetAside) == 0;
+        let waiting = self
+            .entries
+            .iter_mut()
+            .filter(|entry| !entry.sent && (entry.refusals == 0 || aside) && fits(entry.payload.len()));
+        let entry = waiting.min_by_key(|entry| (entry.refusals, entry.sequence))?;
         entry.sent = true;
-        Some((entry.sequence, &entry.payload))
+        let subject = if entry.refusals == 0 { Subject::Event } else { Subject::EventSetAside };
+        Some((subject, entry.sequence, &entry.payload))
+    }
+
+    /// The broker has refused an event: it waits aside, so that it is in the way of no other.
+    pub fn refused(&mut self, sequence: u64) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.sequence == sequence) {
+            entry.sent = false;
+            entry.refusals = entry.refusals.saturating_add(1);
+        }
+    }
+
+    /// The event that a broker which hung up is most likely not to take: brokers acknowledge in order, so the oldest
+    /// on its way; one that was set aside before the others.
+    #[must_use]
+    pub fn suspect(&self) -> Option<u64> {
+        let sent = self.entries.iter().filter(|entry| entry.sent);
+        sent.min_by_key(|entry| (entry.refusals == 0, entry.sequence)).map(|entry| entry.sequence)
+    }
+
+    /// The oldest event that does not fit, with its bytes, and how many there are.
+    pub fn too_large(&self, fits: impl Fn(usize) -> bool) -> Option<(u64, usize, usize)> {
+        let mut large = self.entries.iter().filter(|entry| !fits(entry.payload.len()));
+        let first = large.next()?;
+        Some((first.sequence, first.payload.len(), 1 + large.count()))
     }
 
     /// How many are on their way.

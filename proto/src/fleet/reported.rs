@@ -34,6 +34,9 @@ pub struct Presence {
     /// mosquitto does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
+    /// Topics of its own on which the broker has refused a message, or hung up at one, and has taken none since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unwritable: Vec<String>,
 }
 
 impl Presence {
@@ -44,7 +47,12 @@ impl Presence {
             let topics = self.unreadable.join(", ");
             (!topics.is_empty()).then(|| format!("the broker does not let it read {topics}: see the broker's groups"))
         };
-        self.certificate_trouble(now).or_else(unreadable)
+        let unwritable = || {
+            let topics = self.unwritable.join(", ");
+            let why = "see the broker's access list and limits";
+            (!topics.is_empty()).then(|| format!("the broker does not take what it says on {topics}: {why}"))
+        };
+        self.certificate_trouble(now).or_else(unreadable).or_else(unwritable)
     }
 
     fn certificate_trouble(&self, now: u64) -> Option<String> {
@@ -250,6 +258,14 @@ pub struct Reported {
     /// What is wrong with the kiosk's own storage of all this, such as a full disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<String>,
+    /// How much was left out of this report, since the broker takes none that is larger: older attempts, errors, and
+    /// the ends of long texts.
+    #[serde(default, skip_serializing_if = "nothing")]
+    pub omitted: u32,
+}
+
+fn nothing(count: &u32) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]
@@ -263,7 +279,7 @@ mod tests {
         let trouble = |ends: Option<u64>, refused: Option<&str>| {
             let certificate_refused = refused.map(str::to_owned);
             let (version, groups) = (String::new(), Vec::new());
-            let (certificate, unreadable) = (None, Vec::new());
+            let (certificate, unreadable, unwritable) = (None, Vec::new(), Vec::new());
             let certificate_ends = ends;
             let presence = Presence {
                 online: true,
@@ -273,10 +289,13 @@ mod tests {
                 certificate_refused,
                 certificate_ends,
                 unreadable,
+                unwritable,
             };
             // What shuts a kiosk out comes before what it can't read.
             let group = Presence { unreadable: vec!["bk/v1/group/a/desired".into()], ..presence.clone() };
             assert_eq!(group.trouble(now).is_some_and(|why| why.contains("group/a")), presence.trouble(now).is_none());
+            let event = Presence { unwritable: vec!["bk/v1/device/a/event".into()], ..presence.clone() };
+            assert_eq!(event.trouble(now).is_some_and(|why| why.contains("a/event")), presence.trouble(now).is_none());
             presence.trouble(now)
         };
         assert_eq!([trouble(None, None), trouble(Some(now + 30 * DAY), None)], [None, None]);

@@ -6,14 +6,14 @@ use std::path::Path;
 use kiosk_proto::config::Config;
 use kiosk_proto::fleet::ledger::{LedgerInput, Reply};
 use kiosk_proto::fleet::machine::{Delivery, Input, Probe};
-use kiosk_proto::fleet::{LayerName, Outcome, Response, Topic, kiosk_filters, response_topic};
+use kiosk_proto::fleet::{LayerName, Outcome, Response, Subject, Topic, kiosk_filters, response_topic};
 use rumqttc::mqttbytes::v5::{Publish, PublishProperties};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::Task;
 use super::speak::presence;
+use super::{Task, ToldTooLarge};
 use crate::fleet::link::{Link, LinkEvent, LinkSettings, Session};
 
 /// Messages of the broker that are not decided yet: more than it may send.
@@ -24,7 +24,9 @@ impl Task {
         match event {
             LinkEvent::Up(session) => {
                 self.connection += 1;
-                self.not_taken = false;
+                self.told_too_large = ToldTooLarge::default();
+                // What was held back until now is said with the rest.
+                let _ = self.holds.due(self.now());
                 // A broker that is on trial has no say in what the kiosk falls back to.
                 if !self.state.on_trial() {
                     session.identity.keep();
@@ -48,12 +50,26 @@ impl Task {
         }
     }
 
-    /// What belonged to the connection is gone.
-    pub(super) fn link_lost(&mut self) {
+    /// The connection is lost, and what belonged to it.
+    fn link_lost(&mut self) {
+        let blamed = self.holds.lost(self.now());
+        if let Some(subject) = blamed {
+            warn!(?subject, "the broker hangs up at such messages, it seems: they are held back for a while");
+        }
+        self.forget_connection(matches!(blamed, Some(Subject::Event | Subject::EventSetAside)));
+    }
+
+    /// The kiosk has ended the connection.
+    pub(super) fn link_closed(&mut self) {
+        self.holds.closed();
+        self.forget_connection(false);
+    }
+
+    fn forget_connection(&mut self, an_event_is_blamed: bool) {
         self.session = None;
         self.connection += 1;
         self.deliveries.clear();
-        self.post.link_lost();
+        self.post.link_lost(an_event_is_blamed);
     }
 
     async fn message(&mut self, message: Publish) {

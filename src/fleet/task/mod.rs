@@ -13,7 +13,7 @@ use kiosk_proto::config::Config;
 use kiosk_proto::fault::FaultCode;
 use kiosk_proto::fleet::ledger::{Ledger, LedgerEffect, LedgerInput};
 use kiosk_proto::fleet::machine::{Application, Delivery, DesiredState, Effect, Input, Probe};
-use kiosk_proto::fleet::{EventKind, Lapse, Now, Reported};
+use kiosk_proto::fleet::{EventKind, Holds, Lapse, Now, Reported};
 use rumqttc::mqttbytes::v5::Publish;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -30,11 +30,11 @@ use crate::events::News;
 use crate::host::clock;
 
 use listen::{link_settings, start_link};
-use speak::Acknowledged;
+use speak::Told;
 
 /// The longest time between two turns.
 const TURN: Duration = Duration::from_secs(1);
-/// How often it is asked whether the clock is synchronised, and whether disk and broker take what they did not take.
+/// How often it is asked whether the clock is synchronised, and whether the disk takes what it did not take.
 const CLOCK: Duration = Duration::from_secs(30);
 /// A call that was announced and has not begun after this was refused.
 const CALL_BEGINS: Duration = Duration::from_secs(5);
@@ -63,9 +63,12 @@ pub(super) struct Task {
     delivery: u64,
     probes: Option<Probes>,
     broker_wanted: bool,
-    /// Something of what was said over this connection has not arrived, and is said again.
-    not_taken: bool,
-    acknowledged: (mpsc::Sender<Acknowledged>, mpsc::Receiver<Acknowledged>),
+    /// What the broker does not take, and is therefore not said now.
+    holds: Holds,
+    /// The topics of it, as last told.
+    unwritable: Vec<String>,
+    told_too_large: ToldTooLarge,
+    told: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
     outcomes: (mpsc::Sender<LedgerInput>, mpsc::Receiver<LedgerInput>),
     synchronised: bool,
     telemetry: Telemetry,
@@ -75,6 +78,13 @@ pub(super) struct Task {
     identify: Lapse,
     /// Of a level of the journal that was asked for.
     log_level: Lapse,
+}
+
+/// What was said of messages that are larger than the broker takes, once for each connection.
+#[derive(Debug, Default)]
+struct ToldTooLarge {
+    events: bool,
+    metrics: bool,
 }
 
 impl Task {
@@ -105,8 +115,10 @@ impl Task {
             delivery: 0,
             probes: None,
             broker_wanted: false,
-            not_taken: false,
-            acknowledged: mpsc::channel(CAPACITY),
+            holds: Holds::default(),
+            unwritable: Vec::new(),
+            told_too_large: ToldTooLarge::default(),
+            told: mpsc::channel(CAPACITY),
             outcomes: mpsc::channel(CAPACITY),
             synchronised: false,
             observer: Observer::default(),
@@ -167,7 +179,7 @@ impl Task {
                         (self.link, self.link_events) = start_link(self.link_settings.clone());
                     }
                 },
-                Some(acknowledged) = self.acknowledged.1.recv() => self.arrived(acknowledged).await,
+                Some(told) = self.told.1.recv() => self.fate(told).await,
                 Some(outcome) = self.outcomes.1.recv() => self.command(outcome).await,
                 outcome = next(&mut self.probes) => self.handle(outcome).await,
                 changed = view.changed() => {
@@ -180,7 +192,6 @@ impl Task {
                 _ = clock.tick() => {
                     self.synchronised = clock::synchronised(&self.daemon.bus).await;
                     self.post.retry();
-                    self.say_again().await;
                 }
                 _ = metrics.tick() => {
                     self.publish_metrics();
@@ -193,6 +204,7 @@ impl Task {
                     self.command(LedgerInput::Tick).await;
                 }
             }
+            self.say_again().await;
             self.watch_times().await;
             self.show();
         }
@@ -310,7 +322,7 @@ impl Task {
             info!("the link to the broker is made anew");
             self.link_settings = settings;
             (self.link, self.link_events) = start_link(self.link_settings.clone());
-            self.link_lost();
+            self.link_closed();
             // Not through `handle`: it is in the middle of carrying out a list, and this makes none.
             let none = self.state.handle(self.now(), Input::LinkDown);
             if !none.is_empty() {

@@ -3,29 +3,34 @@
 use kiosk_proto::config::{Config, KioskId};
 use kiosk_proto::fleet::ledger::{LedgerInput, Reply};
 use kiosk_proto::fleet::machine::{Input, Probe};
-use kiosk_proto::fleet::{CommandId, EventKind, Presence, Response, Topic};
+use kiosk_proto::fleet::{CommandId, EventKind, Presence, Response, Subject, Topic};
 use rumqttc::mqttbytes::v5::PublishProperties;
 use serde_json::Value;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{TURN, Task};
-use crate::fleet::link::Session;
+use crate::fleet::link::{Fate, Session};
 use crate::fleet::telemetry::Surroundings;
 
-/// Events that are on their way at once.
-const WINDOW: usize = 16;
-
-/// What the broker has acknowledged.
+/// What became of a message over the connection of this number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Acknowledged {
-    /// A report, over the connection of this number.
-    Report(u64),
-    /// An event.
+pub(super) struct Told {
+    connection: u64,
+    subject: Subject,
+    what: What,
+    topic: String,
+    fate: Fate,
+}
+
+/// A message of its subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    /// The newest.
+    Newest,
+    /// The event of this number.
     Event(u64),
-    /// An answer.
-    Response(CommandId),
-    /// None: something was not sent or not taken, or was lost with the connection of this number.
-    NotTaken(u64),
+    /// The answer to a command; none to one that can't be read.
+    Answer(Option<CommandId>),
 }
 
 impl Task {
@@ -33,51 +38,83 @@ impl Task {
         topic(self.config().kiosk.id.clone()).to_string()
     }
 
-    /// Publishes, and says `then` when the broker has it.
+    /// Publishes, and keeps an eye on what becomes of it.
     fn publish(
-        &self,
-        topic: &str,
+        &mut self,
+        subject: Subject,
+        what: What,
+        topic: String,
         payload: Vec<u8>,
-        retain: bool,
         properties: PublishProperties,
-        then: Option<Acknowledged>,
     ) {
         let Some(session) = &self.session else { return };
-        let (sender, lost) = (self.acknowledged.0.clone(), Acknowledged::NotTaken(self.connection));
-        let sent = session.publish(topic, payload, retain, properties).inspect_err(|error| warn!("{error}"));
+        let retain = matches!(subject, Subject::Presence | Subject::Report);
+        let sent = session.publish(&topic, payload, retain, properties);
+        self.holds.sent(subject);
+        let (sender, connection) = (self.told.0.clone(), self.connection);
         tokio::spawn(async move {
-            let arrived = match sent {
-                Ok(arrives) => arrives.await,
-                Err(_) => false,
+            let fate = match sent {
+                Ok(fate) => fate.await,
+                Err(error) => Fate::Refused(error.to_string()),
             };
-            if let Some(told) = if arrived { then } else { Some(lost) } {
-                let _ = sender.send(told).await;
-            }
+            let _ = sender.send(Told { connection, subject, what, topic, fate }).await;
         });
     }
 
-    pub(super) fn publish_presence(&self) {
-        let payload = to_json(&presence(self.config(), self.session.as_ref()));
-        self.publish(&self.topic(Topic::Presence), payload, true, PublishProperties::default(), None);
+    fn may(&self, subject: Subject) -> bool {
+        self.holds.may(subject, self.now())
     }
 
-    pub(super) fn publish_report(&self) {
-        let Some(reported) = &self.reported else { return };
-        let then = Some(Acknowledged::Report(self.connection));
-        self.publish(&self.topic(Topic::Reported), to_json(reported), true, PublishProperties::default(), then);
+    pub(super) fn publish_presence(&mut self) {
+        if self.may(Subject::Presence) {
+            let there = presence(self.config(), self.session.as_ref());
+            let payload = to_json(&Presence { unwritable: self.unwritable.clone(), ..there });
+            let topic = self.topic(Topic::Presence);
+            self.publish(Subject::Presence, What::Newest, topic, payload, PublishProperties::default());
+        }
     }
 
-    /// Says again what the broker did not take over a connection that is up; not at once, since it would not take it at
-    /// once either.
+    pub(super) fn publish_report(&mut self) {
+        // A configuration on trial has to show that the broker takes reports with it.
+        let wanted = self.broker_wanted || self.may(Subject::Report);
+        if let (Some(reported), Some(session), true) = (&self.reported, &self.session, wanted) {
+            let topic = self.topic(Topic::Reported);
+            let payload = to_json(&reported.shortened(|bytes| session.fits(&topic, bytes).is_ok()));
+            self.publish(Subject::Report, What::Newest, topic, payload, PublishProperties::default());
+        }
+    }
+
+    /// The topics of what the broker has refused and not taken since.
+    fn unwritable(&self) -> Vec<String> {
+        let topic = |subject| match subject {
+            Subject::Presence => self.topic(Topic::Presence),
+            Subject::Report => self.topic(Topic::Reported),
+            Subject::Answer => self.topic(|id| Topic::Response(id, None)),
+            Subject::Event | Subject::EventSetAside => self.topic(Topic::Event),
+        };
+        let mut topics: Vec<String> = self.holds.doubted().into_iter().map(topic).collect();
+        topics.dedup();
+        topics
+    }
+
+    /// Says again what the broker has refused a while ago, and the admin what it refuses.
     pub(super) async fn say_again(&mut self) {
-        if !std::mem::take(&mut self.not_taken) || self.session.is_none() {
+        if self.session.is_none() {
             return;
         }
-        self.post.link_lost();
-        self.publish_presence();
-        self.publish_report();
-        self.command(LedgerInput::LinkUp).await;
-        self.send_events();
+        let unwritable = self.unwritable();
+        if self.unwritable != unwritable {
+            self.unwritable = unwritable;
+            self.publish_presence();
+        }
+        for subject in self.holds.due(self.now()) {
+            match subject {
+                Subject::Presence => self.publish_presence(),
+                Subject::Report => self.publish_report(),
+                Subject::Answer => self.command(LedgerInput::LinkUp).await,
+                Subject::Event | Subject::EventSetAside => self.send_events(),
+            }
+        }
     }
 
     pub(super) fn publish_metrics(&mut self) {
@@ -92,7 +129,9 @@ impl Task {
         };
         let metrics = self.telemetry.metrics(&view, &around);
         let topic = Topic::Metrics(self.state.config().kiosk.id.clone()).to_string();
-        if let Err(error) = session.publish_and_forget(&topic, to_json(&metrics)) {
+        if let Err(error) = session.publish_and_forget(&topic, to_json(&metrics))
+            && !std::mem::replace(&mut self.told_too_large.metrics, true)
+        {
             warn!("{error}");
         }
     }
@@ -105,44 +144,72 @@ impl Task {
         self.send_events();
     }
 
-    /// Sends what waits, as far as the window goes.
+    /// Sends what waits, as far as it may now.
     pub(super) fn send_events(&mut self) {
-        if self.session.is_none() {
-            return;
+        let Some(session) = self.session.clone() else { return };
+        let (topic, now) = (self.topic(Topic::Event), self.now());
+        let fits = |bytes: usize| session.fits(&topic, bytes).is_ok();
+        if !self.told_too_large.events
+            && let Some((sequence, bytes, count)) = self.post.too_large(fits)
+        {
+            self.told_too_large.events = true;
+            let why = session.fits(&topic, bytes).err().map(|error| error.to_string()).unwrap_or_default();
+            warn!(sequence, count, "events stay on the kiosk: {why}");
         }
-        let topic = self.topic(Topic::Event);
-        while let Some((sequence, payload)) = self.post.send(WINDOW) {
-            let then = Some(Acknowledged::Event(sequence));
-            self.publish(&topic, payload, false, PublishProperties::default(), then);
+        while let Some((subject, sequence, payload)) = self.post.send(&self.holds, now, fits) {
+            self.publish(subject, What::Event(sequence), topic.clone(), payload, PublishProperties::default());
         }
     }
 
-    pub(super) fn respond(&self, reply: Reply, response: &Response) {
+    pub(super) fn respond(&mut self, reply: Reply, response: &Response) {
+        if !self.may(Subject::Answer) {
+            return;
+        }
         let properties =
             PublishProperties { correlation_data: reply.correlation.map(Into::into), ..PublishProperties::default() };
-        let then = response.id.clone().map(Acknowledged::Response);
         let mut payload = to_json(response);
         let fits = self.session.as_ref().map(|session| session.fits(&reply.topic, payload.len()));
         if let Some(Err(why)) = fits {
             let message = format!("{} its result is not sent: {why}", response.message).trim_start().to_owned();
             payload = to_json(&Response { message, result: Value::Null, ..response.clone() });
         }
-        self.publish(&reply.topic, payload, false, properties, then);
+        self.publish(Subject::Answer, What::Answer(response.id.clone()), reply.topic, payload, properties);
     }
 
-    pub(super) async fn arrived(&mut self, acknowledged: Acknowledged) {
-        match acknowledged {
-            Acknowledged::Report(connection) => {
-                if connection == self.connection && self.broker_wanted {
-                    self.handle(Input::ProbePassed(Probe::Broker)).await;
+    /// What became of a message.
+    pub(super) async fn fate(&mut self, told: Told) {
+        let Told { connection, subject, what, topic, fate } = told;
+        let current = connection == self.connection;
+        match fate {
+            Fate::Taken => {
+                if current {
+                    self.holds.taken(subject);
+                }
+                match what {
+                    What::Newest if subject == Subject::Report && current && self.broker_wanted => {
+                        self.handle(Input::ProbePassed(Probe::Broker)).await;
+                    }
+                    What::Newest | What::Answer(None) => {}
+                    What::Event(sequence) => {
+                        self.post.acknowledged(sequence);
+                        self.send_events();
+                    }
+                    What::Answer(Some(id)) => self.command(LedgerInput::Delivered(id)).await,
                 }
             }
-            Acknowledged::Event(sequence) => {
-                self.post.acknowledged(sequence);
-                self.send_events();
+            Fate::Refused(why) => {
+                let first = self.holds.refused(subject, self.now());
+                if let What::Event(sequence) = what {
+                    self.post.refused(sequence);
+                }
+                if first {
+                    warn!(topic, "the broker does not take a message: {why}; see its access list and its limits");
+                } else {
+                    debug!(topic, "the broker still does not take a message: {why}");
+                }
             }
-            Acknowledged::NotTaken(connection) => self.not_taken |= connection == self.connection,
-            Acknowledged::Response(id) => self.command(LedgerInput::Delivered(id)).await,
+            // The loss of the connection is told by the link.
+            Fate::Lost => {}
         }
     }
 
@@ -177,5 +244,6 @@ pub(super) fn presence(config: &Config, session: Option<&Session>) -> Presence {
         certificate_refused: session.and_then(|session| session.identity.refused.clone()),
         certificate_ends: leaf.map(|leaf| leaf.ends),
         unreadable: session.map(|session| session.unreadable.clone()).unwrap_or_default(),
+        unwritable: Vec::new(),
     }
 }

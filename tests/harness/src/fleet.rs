@@ -6,6 +6,7 @@ use crate::{
     mosquitto::{Mosquitto, Received, Subscriber},
     place::Place,
     process::Process,
+    tls::ClientIdentity,
     world::{Host, World},
 };
 use ed25519_dalek::SigningKey;
@@ -20,7 +21,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -146,12 +147,22 @@ pub fn broker(world: &World) -> Result<Mosquitto> {
 }
 
 /// The `[fleet]` section for a kiosk that the broker knows: one key, a short trial, figures every second.
-pub fn section(config: KioskConfig, broker: &Mosquitto, state_dir: &std::path::Path) -> Result<KioskConfig> {
-    let identity = broker.kiosk(KIOSK);
+pub fn section(config: KioskConfig, broker: &Mosquitto, state_dir: &Path) -> Result<KioskConfig> {
+    section_for(config, &broker.url(), &broker.ca(), &broker.kiosk(KIOSK), state_dir)
+}
+
+/// The same for any broker.
+pub fn section_for(
+    config: KioskConfig,
+    url: &str,
+    ca: &Path,
+    identity: &ClientIdentity,
+    state_dir: &Path,
+) -> Result<KioskConfig> {
     Ok(config
         .with("kiosk", "id", KIOSK)
-        .with("fleet", "broker", broker.url())
-        .with("fleet", "ca_file", broker.ca().display().to_string())
+        .with("fleet", "broker", url)
+        .with("fleet", "ca_file", ca.display().to_string())
         .with("fleet", "cert_file", identity.certificate.display().to_string())
         .with("fleet", "key_file", identity.key.display().to_string())
         .with("fleet", "groups", vec![GROUP])

@@ -23,6 +23,7 @@ impl DesiredState {
             confirmed: self.confirmed.digest,
             layers: layers.collect(),
             storage: self.storage.as_ref().map(|storage| storage.message.clone()),
+            omitted: 0,
         }
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -6,6 +8,15 @@ const LIMITS: Limits = Limits { events: 4, bytes: 10_000 };
 
 fn fault(code: &str) -> EventKind {
     EventKind::FaultRaised { code: code.to_owned() }
+}
+
+fn at(seconds: u64) -> Now {
+    Now { monotonic: Duration::from_secs(seconds), wall: None }
+}
+
+/// What goes out next to a broker that has refused nothing.
+fn next(outbox: &mut Outbox) -> Option<(u64, &[u8])> {
+    outbox.send(&Holds::default(), at(0), |_| true).map(|(_, sequence, payload)| (sequence, payload))
 }
 
 /// What waits, as its payloads say.
@@ -22,14 +33,14 @@ fn an_event_waits_until_it_is_acknowledged() {
     let mut outbox = Outbox::new(LIMITS);
     let mut file = outbox.push(Some(1_800_000_000), EventKind::CallStarted {});
     file.extend(outbox.push(None, EventKind::CallEnded { reason: "asked to end".into(), seconds: 9 }));
-    let (first, payload) = outbox.send().unwrap();
+    let (first, payload) = next(&mut outbox).unwrap();
     assert_eq!(first, 1);
     insta::assert_snapshot!(String::from_utf8(payload.to_vec()).unwrap());
-    assert_eq!((outbox.send().unwrap().0, outbox.send()), (2, None));
+    assert_eq!((next(&mut outbox).unwrap().0, next(&mut outbox)), (2, None));
     assert_eq!(outbox.in_flight(), 2);
 
     outbox.link_lost();
-    assert_eq!(outbox.send().unwrap().0, 1, "what was on its way is sent again, in order");
+    assert_eq!(next(&mut outbox).unwrap().0, 1, "what was on its way is sent again, in order");
     file.extend(outbox.acknowledged(1));
     assert_eq!(outbox.acknowledged(1), b"", "an acknowledgement that comes twice changes nothing");
     assert_eq!(sequences(&outbox), [2]);
@@ -90,9 +101,68 @@ fn what_is_on_its_way_is_dropped_last() {
     for _ in 0..4 {
         let _ = outbox.push(None, fault("a"));
     }
-    assert_eq!(outbox.send().unwrap().0, 1);
+    assert_eq!(next(&mut outbox).unwrap().0, 1);
     let _ = outbox.push(None, fault("b"));
     assert_eq!(sequences(&outbox), [1, 3, 4, 5]);
+}
+
+#[test]
+fn what_the_broker_does_not_take_is_in_the_way_of_no_other() {
+    let mut outbox = Outbox::new(Limits { events: 100, bytes: 100_000 });
+    let large = |number: u64| number <= 17 && number != 3;
+    for number in 1..=20 {
+        let code = if large(number) { "x".repeat(900) } else { format!("f{number}") };
+        let _ = outbox.push(None, fault(&code));
+    }
+    let small = |bytes: usize| bytes < 500;
+    assert_eq!(outbox.too_large(small).map(|(first, _, count)| (first, count)), Some((1, 16)));
+    assert_eq!(outbox.too_large(|_| true), None);
+    let mut holds = Holds::default();
+    let send = |outbox: &mut Outbox, holds: &Holds, seconds: u64| {
+        outbox.send(holds, at(seconds), small).map(|(subject, sequence, _)| (subject, sequence))
+    };
+    let sent: Vec<_> = std::iter::from_fn(|| send(&mut outbox, &holds, 0)).collect();
+    assert_eq!(sent, [3, 18, 19, 20].map(|sequence| (Subject::Event, sequence)));
+    sent.iter().for_each(|(subject, _)| holds.sent(*subject));
+    // The broker refuses one of them, and hangs up.
+    outbox.refused(3);
+    let _ = holds.refused(Subject::Event, at(0));
+    assert_eq!((outbox.in_flight(), outbox.suspect(), holds.lost(at(0))), (3, Some(18), None));
+    outbox.link_lost();
+    assert_eq!(send(&mut outbox, &holds, 29), None);
+    // Another one shows whether it takes events.
+    assert_eq!(send(&mut outbox, &holds, 30), Some((Subject::Event, 18)));
+    assert_eq!(send(&mut outbox, &holds, 30), None, "and no more before that is known");
+    outbox.refused(18);
+    let _ = holds.refused(Subject::Event, at(30));
+    assert_eq!(send(&mut outbox, &holds, 90), Some((Subject::Event, 19)));
+    let _ = outbox.acknowledged(19);
+    holds.sent(Subject::Event);
+    holds.taken(Subject::Event);
+    // It does: those that are left, and then one that it refused, and no other beside that.
+    let mut sent = Vec::new();
+    while let Some((subject, sequence)) = send(&mut outbox, &holds, 90) {
+        holds.sent(subject);
+        sent.push((subject, sequence));
+    }
+    assert_eq!(sent, [(Subject::Event, 20), (Subject::EventSetAside, 3)]);
+    assert_eq!(outbox.suspect(), Some(3), "the one that was set aside, and not an older one");
+    let _ = outbox.acknowledged(20);
+    holds.taken(Subject::Event);
+    assert_eq!(holds.lost(at(91)), Some(Subject::EventSetAside));
+    outbox.refused(3);
+    outbox.link_lost();
+    assert_eq!(send(&mut outbox, &holds, 120), None);
+    assert_eq!(send(&mut outbox, &holds, 121), Some((Subject::EventSetAside, 18)), "refused least often");
+    outbox.link_lost();
+    // Another broker takes all.
+    let mut all = Vec::new();
+    while let Some((sequence, _)) = next(&mut outbox) {
+        all.push(sequence);
+        let _ = outbox.acknowledged(sequence);
+    }
+    all.sort_unstable();
+    assert_eq!(all, (1..=18).collect::<Vec<u64>>(), "nothing is lost");
 }
 
 #[test]
@@ -166,6 +236,7 @@ fn a_bit_that_flips_anywhere_costs_the_record_that_it_is_in_and_changes_no_event
 enum Step {
     Push(u8),
     Send,
+    Refuse(u64),
     Acknowledge(u64),
     LinkLost,
     Snapshot,
@@ -177,6 +248,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..5_u8).prop_map(Step::Push),
         2 => Just(Step::Send),
+        1 => (1..40_u64).prop_map(Step::Refuse),
         3 => (1..40_u64).prop_map(Step::Acknowledge),
         1 => Just(Step::LinkLost),
         1 => Just(Step::Snapshot),
@@ -206,7 +278,8 @@ proptest! {
                     file.extend(outbox.push(None, kind));
                     pushed += 1;
                 }
-                Step::Send => drop(outbox.send().map(|(sequence, _)| sequence)),
+                Step::Send => drop(next(&mut outbox).map(|(sequence, _)| sequence)),
+                Step::Refuse(sequence) => outbox.refused(sequence),
                 Step::Acknowledge(sequence) => {
                     let before = outbox.len();
                     file.extend(outbox.acknowledged(sequence));

@@ -66,7 +66,14 @@ fn report(layer: LayerName, revision: Revision, phase: Phase) -> Box<Reported> {
         left_out: Vec::new(),
     };
     let zero = Digest::of(b"");
-    Box::new(Reported { version: "1".into(), effective: zero, confirmed: zero, layers: vec![layer], storage: None })
+    Box::new(Reported {
+        version: "1".into(),
+        effective: zero,
+        confirmed: zero,
+        layers: vec![layer],
+        storage: None,
+        omitted: 0,
+    })
 }
 
 /// A broker and kiosks that do as told. Every effect is a point at which the admin's program may crash.

@@ -8,8 +8,8 @@ use kiosk_proto::{
     backoff::Backoff,
     config::{KioskId, Site},
     fleet::{
-        Command, EventKind, GroupName, LayerName, Limits, MAX_PACKET_BYTES, Now, Outbox, Outcome, Presence, Topic,
-        TrustedKey, kiosk_filters,
+        Command, EventKind, GroupName, Holds, LayerName, Limits, MAX_PACKET_BYTES, Now, Outbox, Outcome, Presence,
+        Topic, TrustedKey, kiosk_filters,
         ledger::{Ledger, LedgerEffect, LedgerInput, Reply},
         machine::{Delivery, DesiredState, Effect, Input, Probe},
         response_topic,
@@ -48,8 +48,6 @@ use tokio_rustls::{
     },
 };
 
-/// Events that were sent and not acknowledged yet.
-const WINDOW: usize = 8;
 /// How long a TLS handshake may take, as in the daemon.
 const TLS: Duration = Duration::from_secs(5);
 
@@ -335,9 +333,9 @@ impl Kiosk {
             let effects = self.state.handle(self.now(), input);
             self.carry_out(effects);
         }
+        let (now, holds) = (self.now(), Holds::default());
         while self.up
-            && self.outbox.in_flight() < WINDOW
-            && let Some((sequence, payload)) = self.outbox.send()
+            && let Some((_, sequence, payload)) = self.outbox.send(&holds, now, |_| true)
         {
             let payload = payload.to_vec();
             let topic = Topic::Event(self.own.id.clone());
@@ -462,7 +460,9 @@ impl Kiosk {
                         Command::ExplainConfig { keys } => {
                             serde_json::to_value(self.state.explain(&keys)).unwrap_or_default()
                         }
-                        _ => serde_json::Value::Null,
+                        Command::Ping {} => serde_json::Value::Null,
+                        // What was asked for, for who wants to know whether it came as it was meant.
+                        other => serde_json::to_value(other).unwrap_or_default(),
                     };
                     let (outcome, message) = (Outcome::Done, String::new());
                     let finished = LedgerInput::Finished { id, outcome, message, result };
@@ -509,6 +509,7 @@ fn presence(fleet: &Fleet, online: bool) -> Vec<u8> {
         certificate_refused: None,
         certificate_ends: None,
         unreadable: Vec::new(),
+        unwritable: Vec::new(),
     };
     serde_json::to_vec(&presence).unwrap_or_default()
 }
