@@ -16,8 +16,8 @@ use crate::media::{encoder, v4l2};
 const STATE: &str = "/var";
 
 /// Everything that needs no server. Camera, microphone and loudspeaker are opened, unless a customer has them.
-pub fn check(config: &Config, in_a_call: bool) -> Vec<Finding> {
-    let mut findings = vec![clock(), rules(), sysctls(), watchdog(), chosen_encoder(config)];
+pub fn check(config: &Config, time: Clock, in_a_call: bool) -> Vec<Finding> {
+    let mut findings = vec![machine::clock(time), rules(), sysctls(), watchdog(), chosen_encoder(config)];
     if in_a_call {
         let title = Text::new("camera, microphone, loudspeaker", "카메라, 마이크, 스피커");
         let why = Text::new("a customer is in a call", "고객이 통화 중");
@@ -39,15 +39,6 @@ fn watchdog() -> Finding {
     let all = fs::read_dir("/sys/class/watchdog").into_iter().flatten().flatten();
     let states: Vec<String> = all.filter_map(|one| fs::read_to_string(one.path().join("state")).ok()).collect();
     machine::watchdog(&states)
-}
-
-fn clock() -> Finding {
-    let answer = answer("timedatectl", &["show", "--property=NTPSynchronized", "--value"]);
-    machine::clock(match answer.as_deref().map(str::trim) {
-        Some("yes") => Clock::Synchronised,
-        Some("no") => Clock::Free,
-        _ => Clock::Unknown,
-    })
 }
 
 fn rules() -> Finding {

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use gstreamer::glib;
+use kiosk_proto::check::machine::Clock;
 use kiosk_proto::check::trial::Recommended;
 use kiosk_proto::check::{Finding, Language, Text, cause, exit_code, print};
 use kiosk_proto::config::Config;
@@ -130,8 +131,13 @@ fn all(config: &Config, arguments: &Arguments, language: Language) -> anyhow::Re
     say(&Text::new("this machine", "이 기기"));
     media::init().context("GStreamer does not start")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let state = runtime.block_on(daemon::state(&config.control.bus));
-    findings.extend(machine::check(config, state.is_some_and(|state| state != "idle")));
+    let (state, clock) = runtime.block_on(async {
+        match daemon::bus(&config.control.bus).await {
+            Some(bus) => tokio::join!(daemon::state(&bus), daemon::clock(&bus)),
+            None => (None, Clock::Unknown),
+        }
+    });
+    findings.extend(machine::check(config, clock, state.is_some_and(|state| state != "idle")));
     say(&Text::new("network and server", "네트워크와 서버"));
     let (asked, recommended) = runtime.block_on(network(config, !arguments.no_call, say))?;
     runtime.shutdown_timeout(Duration::from_millis(500));

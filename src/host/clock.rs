@@ -18,11 +18,16 @@ pub fn unix_seconds() -> u64 {
 
 /// Whether the kernel's clock is synchronised, as systemd tells (`timedatectl`). Where nobody tells, it is not.
 pub async fn synchronised(bus: &Connection) -> bool {
+    told(bus).await.unwrap_or(false)
+}
+
+/// The same; none where nobody tells.
+pub async fn told(bus: &Connection) -> Option<bool> {
     let ask = async {
         let properties = Some("org.freedesktop.DBus.Properties");
         let answer =
             bus.call_method(Some(SERVICE), PATH, properties, "Get", &(SERVICE, "NTPSynchronized")).await.ok()?;
         bool::try_from(answer.body().deserialize::<OwnedVariant>().ok()?).ok()
     };
-    timeout(ANSWER, ask).await.ok().flatten().unwrap_or(false)
+    timeout(ANSWER, ask).await.ok().flatten()
 }

@@ -37,7 +37,7 @@ pub fn clock(clock: Clock) -> Finding {
             ),
         ),
         Clock::Unknown => {
-            Finding::skipped(id, title, Text::new("timedatectl does not answer", "timedatectl 응답 없음"))
+            Finding::skipped(id, title, Text::new("nobody tells (systemd-timedated)", "응답 없음(systemd-timedated)"))
         }
     }
 }

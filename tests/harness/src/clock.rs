@@ -20,26 +20,33 @@ pub fn off_by(offset: &str, dir: &Path) -> Result<Vec<(&'static str, String)>> {
     ])
 }
 
-/// Says on a kiosk's bus that the clock is synchronised, as `systemd-timedated` does.
+/// Says on a bus whether the clock is synchronised, as `systemd-timedated` does.
 #[derive(Debug)]
 pub struct Synchronised {
     _service: Service,
 }
 
-struct Timedate;
+struct Timedate {
+    synchronised: bool,
+}
 
 #[zbus::interface(name = "org.freedesktop.timedate1")]
 impl Timedate {
     #[zbus(property, name = "NTPSynchronized")]
     fn ntp_synchronized(&self) -> bool {
-        true
+        self.synchronised
     }
 }
 
 impl Synchronised {
-    /// From now on; the daemon asks when it starts.
+    /// It is, from now on; the daemon asks when it starts.
     pub fn on(kiosk: &Kiosk) -> Result<Self> {
-        let name = "org.freedesktop.timedate1";
-        Ok(Self { _service: Service::start(&kiosk.bus_address(), name, "/org/freedesktop/timedate1", Timedate)? })
+        Self::on_bus(&kiosk.bus_address(), true)
+    }
+
+    /// Whether it is, from now on.
+    pub fn on_bus(bus: &str, synchronised: bool) -> Result<Self> {
+        let (name, path) = ("org.freedesktop.timedate1", "/org/freedesktop/timedate1");
+        Ok(Self { _service: Service::start(bus, name, path, Timedate { synchronised })? })
     }
 }

@@ -13,6 +13,16 @@ pub type Found = (String, String, String);
 
 /// Runs it on the kiosk's host. Its exit code, and the findings.
 pub fn doctor(world: &World, config: &KioskConfig, more: &[&str]) -> Result<(i32, Vec<Found>)> {
+    doctor_in(world, config, more, &[])
+}
+
+/// The same, with variables in its environment.
+pub fn doctor_in(
+    world: &World,
+    config: &KioskConfig,
+    more: &[&str],
+    environment: &[(&str, String)],
+) -> Result<(i32, Vec<Found>)> {
     let place = world.at(Host::Kiosk)?;
     let file = place.dir().join("doctor.toml");
     fs::write(&file, config.text()).map_err(Error::io("doctor.toml"))?;
@@ -21,6 +31,7 @@ pub fn doctor(world: &World, config: &KioskConfig, more: &[&str]) -> Result<(i32
         .args(["doctor", "--json", "--config"])
         .arg(&file)
         .args(more)
+        .envs(environment.iter().map(|(variable, value)| (variable, value)))
         .output()
         .map_err(Error::io("kioskd doctor"))?;
     let report: serde_json::Value = serde_json::from_slice(&output.stdout)

@@ -18,6 +18,7 @@ pub mod kiosk;
 pub mod link;
 pub mod local;
 pub mod login;
+pub mod machine;
 pub mod middlebox;
 pub mod mosquitto;
 pub mod place;
