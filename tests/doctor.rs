@@ -74,6 +74,7 @@ fn each_fault_of_a_site_is_named() {
 
         names(world, &config.clone().with("janus", "url", "wss://nobody.bank.test:8989/"), "network.name", "nobody")?;
         names(world, &config.clone().with("janus", "room", 4711), "janus.room", "not among")?;
+        names(world, &config.clone().with("camera", "widht", 640), "config", "widht")?;
         names(world, &config.clone().without("janus", "ca_file"), "janus.websocket", "server-certificate")?;
         names(world, &config.clone().without("janus", "token_file"), "janus.token", "403")?;
         names(world, &config.clone().without("janus", "room_token_file"), "ice.negotiation", "433")?;
@@ -97,6 +98,12 @@ fn each_fault_of_a_site_is_named() {
         names(world, &config.clone().with("janus", "token_file", expired.display().to_string()), "janus.token", "403")?;
         janus.kiosk_token_files(ROOM)?;
 
+        for (right, wrong, id) in [("disable = \"", "disable = \"libjanus_videoroom.so,", "janus.videoroom")] {
+            janus.edit("janus.jcfg", right, wrong)?;
+            restart(&mut janus)?;
+            names(world, &config, id, "not among")?;
+            janus.edit("janus.jcfg", wrong, right)?;
+        }
         janus.edit("janus.jcfg", "ice_tcp = true", "ice_tcp = false")?;
         restart(&mut janus)?;
         let off: Vec<String> = failed(world, &config)?.into_iter().map(|(id, _)| id).collect();

@@ -1,5 +1,6 @@
 //! The checks can fail: what they are there for is done on purpose, from outside, and they notice.
 
+mod doctor;
 mod relay;
 
 use kiosk_harness::{
@@ -46,13 +47,17 @@ fn create(file: &Path) -> Result<()> {
     File::create(file).map(drop).map_err(Error::io(file.display().to_string()))
 }
 
-/// A daemon that holds a socket which is none of its own while `wanted` exists: UDP, or a connection to `tcp`.
-fn kiosk_that_holds(world: &World, janus: &Janus, wanted: &Path, tcp: Option<String>) -> Result<Kiosk> {
+/// Variables that make a program hold a UDP socket while `wanted` exists.
+fn holds(world: &World, wanted: &Path) -> Result<Vec<(&'static str, String)>> {
     let library = world.dir().join("hold.so");
     let source = repository().join("tests/audit_catches/hold.c");
     run(Command::new("cc").args(["-shared", "-fPIC", "-pthread", "-o"]).arg(&library).arg(source))?;
-    let mut environment =
-        vec![("LD_PRELOAD", library.display().to_string()), ("HOLD_WHILE", wanted.display().to_string())];
+    Ok(vec![("LD_PRELOAD", library.display().to_string()), ("HOLD_WHILE", wanted.display().to_string())])
+}
+
+/// A daemon that holds a socket which is none of its own while `wanted` exists: UDP, or a connection to `tcp`.
+fn kiosk_that_holds(world: &World, janus: &Janus, wanted: &Path, tcp: Option<String>) -> Result<Kiosk> {
+    let mut environment = holds(world, wanted)?;
     environment.extend(tcp.map(|tcp| ("HOLD_TCP_TO", tcp)));
     Kiosk::start_in(&world.at(Host::Kiosk)?, "kioskd", &scene::kiosk_config(janus)?, &environment)
 }

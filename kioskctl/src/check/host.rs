@@ -3,7 +3,8 @@
 use super::janus::Interfaces;
 use super::jcfg::{Document, Setting};
 use crate::site::PortRange;
-use kiosk_proto::check::firewall::judge_server;
+use kiosk_proto::check::firewall::{behind_proxy, judge_server};
+use kiosk_proto::check::ports::{self, Needed, Range};
 use kiosk_proto::check::{Finding, Text};
 use std::path::Path;
 use std::process::Command;
@@ -82,7 +83,7 @@ pub fn firewall(ports: Option<PortRange>, wss: u16) -> Finding {
     let table = answer("nft", &["list", "table", "inet", "kiosk_server"]);
     if let Some(table) = &table {
         let media = ports.unwrap_or(PortRange::DEFAULT);
-        return judge_server(table, &[(wss, wss), (media.first, media.last)]);
+        return judge_server(table, wss, (media.first, media.last));
     }
     match answer("ufw", &["status"]) {
         Some(status) => judge_ufw(&status, ports, wss),
@@ -110,19 +111,26 @@ fn no_firewall() -> Finding {
     )
 }
 
-fn judge_ufw(status: &str, ports: Option<PortRange>, wss: u16) -> Finding {
+/// As a rule of ufw.
+fn ufw((first, last): Range) -> String {
+    if first == last { format!("{first}/tcp") } else { format!("{first}:{last}/tcp") }
+}
+
+fn judge_ufw(status: &str, range: Option<PortRange>, wss: u16) -> Finding {
     let (id, title) = ("firewall", Text::new("firewall", "방화벽"));
     if !status.lines().any(|line| line.trim() == "Status: active") {
         return no_firewall();
     }
     let allowed =
-        |rule: &str| status.lines().any(|line| line.split_whitespace().next() == Some(rule) && line.contains("ALLOW"));
-    let media = ports.unwrap_or(PortRange::DEFAULT);
-    let wanted = [format!("{wss}/tcp"), format!("{}:{}/tcp", media.first, media.last)];
-    let missing: Vec<String> = wanted.into_iter().filter(|rule| !allowed(rule)).collect();
-    if missing.is_empty() {
-        return Finding::pass(id, title, Text::same("ufw"));
-    }
+        status.lines().filter(|line| line.contains("ALLOW")).filter_map(|line| line.split_whitespace().next());
+    let opened = allowed.filter(|rule| !rule.ends_with("/udp")).map(|rule| rule.trim_end_matches("/tcp"));
+    let opened = opened.flat_map(|rule| rule.split(',')).filter_map(ports::range).collect();
+    let media = range.unwrap_or(PortRange::DEFAULT);
+    let missing: Vec<String> = match ports::needed(opened, wss, (media.first, media.last)) {
+        Needed::Open => return Finding::pass(id, title, Text::same("ufw")),
+        Needed::BehindProxy => return behind_proxy(wss),
+        Needed::Shut(shut) => shut.into_iter().map(ufw).collect(),
+    };
     let commands = missing.iter().map(|rule| format!("ufw allow {rule}")).collect::<Vec<_>>().join("; ");
     Finding::fail(
         id,
@@ -208,6 +216,11 @@ mod tests {
         assert_eq!(judge_ufw(status, range, 8989).outcome, Outcome::Pass);
         let closed = judge_ufw(&status.replace("40099", "40009"), range, 8989);
         assert_eq!(closed.remedy.unwrap().en, "ufw allow 40000:40099/tcp");
+        let halves = status.replace("40000:40099/tcp", "40000:40049/tcp ALLOW Anywhere\n40050:40099/tcp");
+        assert_eq!(judge_ufw(&halves, range, 8989).outcome, Outcome::Pass);
+        let udp = status.replace("40099/tcp", "40099/udp");
+        assert_eq!(judge_ufw(&udp, range, 8989).outcome, Outcome::Fail);
+        assert_eq!(judge_ufw(&status.replace("8989/tcp", "443"), range, 8989).outcome, Outcome::Warn);
         assert_eq!(judge_ufw("Status: inactive", range, 8989).outcome, Outcome::Fail);
     }
 

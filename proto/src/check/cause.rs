@@ -3,8 +3,10 @@
 use super::{Finding, Outcome, Text};
 
 /// What follows from what: a check, and those without which it can't pass.
-const FOLLOWS: [(&str, &[&str]); 4] = [
+const FOLLOWS: [(&str, &[&str]); 5] = [
     ("janus.websocket", &["tls.server"]),
+    // The first thing for which a token is needed is a handle of that plugin.
+    ("janus.token", &["janus.videoroom"]),
     ("relay.allocation", &["tls.relay"]),
     ("ice.candidates", &["janus.ice-tcp"]),
     (

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ports::{self, Needed, Range};
 use super::{Finding, Outcome, Text};
 
 /// A firewall that the product comes with.
@@ -168,10 +169,10 @@ pub fn judge(listing: Option<&str>) -> Finding {
     })
 }
 
-/// The firewall of the central server; `listing` is what `nft list table inet kiosk_server` prints, `wanted` are the ports,
-/// first and last, that Janus takes connections on.
+/// The firewall of the central server; `listing` is what `nft list table inet kiosk_server` prints. Janus takes connections
+/// on the port of signalling and on the range of media.
 #[must_use]
-pub fn judge_server(listing: &str, wanted: &[(u16, u16)]) -> Finding {
+pub fn judge_server(listing: &str, signalling: u16, media: Range) -> Finding {
     let finding = compared(&SERVER, listing, |value| {
         let (signalling, media, fleet) = (value("signalling_ports"), value("media_ports"), value("fleet_ports"));
         Text::new(
@@ -181,30 +182,41 @@ pub fn judge_server(listing: &str, wanted: &[(u16, u16)]) -> Finding {
     });
     let values = compare(&SERVER, listing).1;
     let opened = ["signalling_ports", "media_ports"].iter().filter_map(|name| values.get(*name));
-    let opened: Vec<(u16, u16)> = opened.flat_map(|ports| ports.split(',')).filter_map(range).collect();
-    let shut = wanted.iter().filter(|(first, last)| !opened.iter().any(|(from, to)| from <= first && last <= to));
-    let shut: Vec<String> = shut.map(|(first, last)| ports(*first, *last)).collect();
-    if finding.outcome == Outcome::Fail || shut.is_empty() {
-        return finding;
+    let opened = opened.flat_map(|ports| ports.split(',')).filter_map(ports::range).collect();
+    match ports::needed(opened, signalling, media) {
+        Needed::Shut(shut) if finding.outcome != Outcome::Fail => {
+            let shut = shut.iter().map(shown).collect::<Vec<_>>().join(", ");
+            let seen = Text::new(
+                format!("{} does not open {shut}", SERVER.file),
+                format!("{}에서 열리지 않음: {shut}", SERVER.file),
+            );
+            let remedy = Text::new(
+                "Compare signalling_ports and media_ports of server.nft with Janus's configuration, and load it again",
+                "server.nft의 signalling_ports, media_ports를 Janus 설정과 비교하고 다시 적용하십시오",
+            );
+            Finding::fail(finding.id, finding.title, seen, remedy)
+        }
+        Needed::BehindProxy if finding.outcome == Outcome::Pass => behind_proxy(signalling),
+        _ => finding,
     }
-    let shut = shut.join(", ");
-    let seen =
-        Text::new(format!("{} does not open {shut}", SERVER.file), format!("{}에서 열리지 않음: {shut}", SERVER.file));
-    let remedy = Text::new(
-        "Compare signalling_ports and media_ports of server.nft with Janus's configuration, and load it again",
-        "server.nft의 signalling_ports, media_ports를 Janus 설정과 비교하고 다시 적용하십시오",
+}
+
+/// Signalling comes in by 443 alone, and something else than Janus listens there.
+#[must_use]
+pub fn behind_proxy(signalling: u16) -> Finding {
+    let seen = Text::new(
+        format!("443/tcp is open, and Janus's own {signalling}/tcp is not"),
+        format!("443/tcp는 열려 있고 Janus의 {signalling}/tcp는 닫혀 있음"),
     );
-    Finding::fail(finding.id, finding.title, seen, remedy)
+    let remedy = Text::new(
+        "Right where a reverse proxy on this server leads from 443 to Janus, and janus.url of the kiosks names 443. Otherwise open Janus's port",
+        "이 서버의 리버스 프록시가 443을 Janus로 연결하고 키오스크의 janus.url이 443이면 올바릅니다. 아니면 Janus의 포트를 여십시오",
+    );
+    Finding::warn("firewall", Text::new("firewall", "방화벽"), seen, remedy)
 }
 
-fn ports(first: u16, last: u16) -> String {
+fn shown((first, last): &Range) -> String {
     if first == last { format!("{first}/tcp") } else { format!("{first}-{last}/tcp") }
-}
-
-/// `443` or `40000-40099`.
-fn range(text: &str) -> Option<(u16, u16)> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    first.parse().ok().zip(last.parse().ok())
 }
 
 /// `open` says what the values of the variables let through.
@@ -372,16 +384,24 @@ mod tests {
 }
 "#;
 
-    const OPEN: [(u16, u16); 2] = [(8989, 8989), (40000, 40099)];
+    const MEDIA: Range = (40000, 40099);
+
+    fn judge_server(listing: &str) -> Finding {
+        super::judge_server(listing, 8989, MEDIA)
+    }
 
     #[test]
     fn the_servers_rules_pass_as_they_stand_in_the_file_and_as_they_are_listed() {
         let newer = SERVER_LISTED.replace("/second", "/second burst 5 packets");
-        for (text, open) in [(SERVER.rules, &[][..]), (SERVER_LISTED, &OPEN), (&newer, &OPEN)] {
-            let finding = judge_server(text, open);
+        // In the file the ports are variables, of which nothing is known.
+        let (differences, _) = compare(&SERVER, SERVER.rules);
+        assert!(differences.is_empty() && is_shut(&SERVER, SERVER.rules), "{differences:?}");
+        let halves = SERVER_LISTED.replace("40000-40099", "{ 40050-40099, 40000-40049 }");
+        for text in [SERVER_LISTED, &newer, &halves] {
+            let finding = judge_server(text);
             assert_eq!(finding.outcome, Outcome::Pass, "{finding:?}");
         }
-        let seen = judge_server(SERVER_LISTED, &OPEN).seen.en;
+        let seen = judge_server(SERVER_LISTED).seen.en;
         assert!(seen.ends_with("in to signalling 443, 8989, media 40000-40099, fleet 8883"), "{seen}");
     }
 
@@ -406,17 +426,37 @@ mod tests {
         ] {
             let text = SERVER_LISTED.replacen(from, to, 1);
             assert_ne!(text, SERVER_LISTED, "{from}");
-            let finding = judge_server(&text, &OPEN);
+            let finding = judge_server(&text);
             assert!(finding.outcome == outcome && finding.seen.en.contains(shown), "{to}: {finding:?}");
         }
         let swapped =
             SERVER_LISTED.replace(last, "LAST").replace("oif \"lo\" accept", last).replace("LAST", "oif \"lo\" accept");
-        let finding = judge_server(&swapped, &OPEN);
+        let finding = judge_server(&swapped);
         assert!(finding.outcome == Outcome::Fail && finding.seen.en.contains("order"), "{finding:?}");
-        assert_eq!(judge_server("table inet kiosk_server {\n}\n", &[]).outcome, Outcome::Fail);
-        for (wanted, shown) in [((8088, 8088), "8088/tcp"), ((40000, 40199), "40000-40199/tcp")] {
-            let finding = judge_server(SERVER_LISTED, &[(8989, 8989), wanted]);
-            assert!(finding.outcome == Outcome::Fail && finding.seen.en.ends_with(shown), "{finding:?}");
+        assert_eq!(judge_server("table inet kiosk_server {\n}\n").outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn ports_that_janus_needs_are_missed_and_a_reverse_proxy_is_no_fault() {
+        for (from, to, shown) in [
+            ("dport { 443, 8989 }", "dport 80", "server.nft does not open 8989/tcp"),
+            ("40000-40099", "40000-40009", "server.nft does not open 40000-40099/tcp"),
+            ("40000-40099", "{ 40000-40049, 40051-40099 }", "server.nft does not open 40000-40099/tcp"),
+        ] {
+            let finding = judge_server(&SERVER_LISTED.replace(from, to));
+            assert!(finding.outcome == Outcome::Fail && finding.seen.en == shown, "{finding:?}");
+        }
+        let proxy = SERVER_LISTED.replace("dport { 443, 8989 }", "dport 443");
+        let finding = judge_server(&proxy);
+        assert!(finding.outcome == Outcome::Warn && finding.seen.en.contains("8989/tcp is not"), "{finding:?}");
+        // A fault of the rules comes first, and so does another warning.
+        for (rule, outcome) in [("udp dport 7000 accept", Outcome::Fail), ("", Outcome::Warn)] {
+            let last = "meta l4proto udp counter name \"udp_out\" drop";
+            let text = proxy
+                .replace(last, &format!("{rule}\n{last}"))
+                .replace("tcp flags syn", "tcp dport 8 accept\ntcp flags syn");
+            let finding = judge_server(&text);
+            assert!(finding.outcome == outcome && finding.seen.en.contains("not of the product"), "{finding:?}");
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod cause;
 pub mod firewall;
 pub mod machine;
+pub mod ports;
 pub mod print;
 pub mod proof;
 pub mod proxy;
