@@ -41,7 +41,7 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use tracing::debug;
 
 pub use learnt::Learnt;
-pub use media::{Media, Route, broken_off, media};
+pub use media::{Media, Route, learn, media, relayed, silent};
 pub use proxy::PROXY;
 pub use relay::{Keeper, RELAY};
 pub use wire::Wire;

@@ -17,6 +17,7 @@ use kiosk_harness::{
 use kiosk_proto::{secret::Secret, turn, via::Via};
 use std::{
     fs,
+    net::SocketAddr,
     path::PathBuf,
     thread,
     time::{Duration, SystemTime},
@@ -138,7 +139,7 @@ fn that_the_relay_was_needed_is_known_after_a_restart_and_an_opened_firewall_is_
         fs::create_dir(&state).map_err(Error::io("the state folder"))?;
         let stored = state.join("relay-needed");
         let needed = || fs::read_to_string(&stored).map_err(Error::io("relay-needed"));
-        let config = config(&janus, &relay, "auto")?.with("relay", "after_s", 1);
+        let config = config(&janus, &relay, "auto")?;
         let folder = [("STATE_DIRECTORY", state.display().to_string())];
         let mut kiosk = Kiosk::start_in(&world.at(Host::Kiosk)?, "kioskd", &config, &folder)?;
         let by_relay = Some(Via::Relay(relay.url()));
@@ -173,36 +174,68 @@ fn that_the_relay_was_needed_is_known_after_a_restart_and_an_opened_firewall_is_
     });
 }
 
-#[test]
-fn where_a_box_breaks_what_it_does_not_know_the_relay_is_next() {
+/// What a box between branch and bank does with connections to media ports.
+enum Does {
+    /// It lets the handshake pass, and resets the connection when it sees that what follows is neither TLS nor HTTP.
+    Reset,
+    /// The same, but it drops what follows.
+    Drop,
+    /// It takes the connection in the server's place, and says nothing.
+    Take,
+}
+
+fn where_a_box(does: &Does) {
     scenario(|world| {
-        // It takes connections, and resets them when it sees that they are neither TLS nor HTTP.
+        let (kiosk, gateway) = (Host::Kiosk.name(), "10.77.2.1:9999");
+        let look = |verdict: &str| {
+            format!(
+                "type filter hook forward priority filter
+                 iifname {kiosk} tcp dport 40000-40099 tcp flags & psh == psh counter name stopped {verdict}"
+            )
+        };
+        let chain = match does {
+            Does::Reset => look("reject with tcp reset"),
+            Does::Drop => look("drop"),
+            Does::Take => format!(
+                "type nat hook prerouting priority dstnat
+                 iifname {kiosk} tcp dport 40000-40099 counter name stopped dnat to {gateway}"
+            ),
+        };
         world.nft(
             Host::Router,
-            &format!(
-                "table inet box {{
-                    counter broken {{ }}
-                    chain forward {{
-                        type filter hook forward priority filter
-                        iifname {} tcp dport 40000-40099 tcp flags & psh == psh counter name broken \
-                            reject with tcp reset
-                    }}
-                }}",
-                Host::Kiosk.name()
-            ),
+            &format!("table ip box {{\n counter stopped {{ }}\n chain look {{\n {chain}\n }}\n}}\n"),
         )?;
+        let silent: SocketAddr = gateway.parse().map_err(|_| Error::Other(gateway.into()))?;
+        let _silent = world.at(Host::Router)?.listen(silent)?;
         let (janus, relay) = (scene::janus(world)?, relay(world, Host::Server)?);
         let mut kiosk = scene::kiosk(world, &config(&janus, &relay, "auto")?)?;
         assert_eq!(sends_by(&mut kiosk)?, Some(Via::Relay(relay.url())));
-        let broken = world.counter(Host::Router, "broken")?.packets;
-        assert!(broken > 0, "the server itself was not tried");
+        let stopped = world.counter(Host::Router, "stopped")?.packets;
+        assert!(stopped > 0, "the server itself was not tried");
+        // The connection that had begun was led there, and no new one was needed.
+        kiosk.process().wait_log("asking the relay, because nothing comes over the connection to the server", SETUP)?;
         kiosk.end_call()?;
         kiosk.wait_state("idle", Duration::from_secs(5))?;
         assert_eq!(sends_by(&mut kiosk)?, Some(Via::Relay(relay.url())));
-        assert_eq!(world.counter(Host::Router, "broken")?.packets, broken, "it was tried again");
+        assert_eq!(world.counter(Host::Router, "stopped")?.packets, stopped, "it was tried again");
         kiosk.end_call()?;
         kiosk.wait_state("idle", Duration::from_secs(5))
     });
+}
+
+#[test]
+fn where_a_box_resets_what_it_does_not_know_the_relay_takes_over() {
+    where_a_box(&Does::Reset);
+}
+
+#[test]
+fn where_a_box_lets_nothing_but_the_handshake_through_the_relay_takes_over() {
+    where_a_box(&Does::Drop);
+}
+
+#[test]
+fn where_a_box_takes_connections_and_says_nothing_the_relay_takes_over() {
+    where_a_box(&Does::Take);
 }
 
 #[test]

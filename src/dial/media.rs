@@ -50,6 +50,12 @@ impl Route {
         self.relay.as_ref().filter(|relay| relay.policy != RelayPolicy::Direct)
     }
 
+    /// How long a server that was reached gets to say something, where the relay is tried when it does not.
+    pub fn patience(&self) -> Option<Duration> {
+        let relay = self.relay().filter(|relay| relay.policy == RelayPolicy::Auto);
+        relay.map(|relay| Duration::from_secs(relay.after_s.into()))
+    }
+
     /// What the experience with this way is remembered by.
     fn known_by(&self, server: SocketAddr, relay: &Relay) -> turn::Way {
         turn::Way {
@@ -80,8 +86,17 @@ pub struct Media<K> {
     pub keeper: Option<Keeper>,
     /// What stands between, for the figures. None when the server itself was dialled.
     pub via: Option<Via>,
+    /// Whether the relay makes it because the server itself was tried in vain.
+    pub instead: bool,
     /// What makes the socket known; to be held longer than the connection.
     pub known: K,
+}
+
+impl<K> Media<K> {
+    /// Whether a relay makes it.
+    pub fn is_relayed(&self) -> bool {
+        self.keeper.is_some()
+    }
 }
 
 /// Connects to an address of the media server. `known` is told where each socket leads before there is one.
@@ -113,19 +128,43 @@ pub async fn media<K: Send + 'static>(
     let direct = directly(server, route, Duration::from_secs(relay.after_s.into()), &known);
     let relayed = by_relay(server, route, relay, &known);
     let outcome = if choice == Choice::Both { first_of(direct, relayed).await } else { in_turn(direct, relayed).await };
-    match &outcome {
-        Ok(media) if media.keeper.is_some() => learnt.keep(way),
-        _ => learnt.drop(&way),
+    if outcome.is_err() {
+        learnt.drop(&way);
     }
-    outcome
+    outcome.map(|media| Media { instead: media.is_relayed(), ..media })
 }
 
-/// To be told when a connection to the server itself ended at the other end before a byte came from there: boxes that look
-/// into connections do that. With `auto`, the next one goes by way of the relay.
-pub fn broken_off(server: SocketAddr, route: &Route, learnt: &Learnt) {
-    if let Some(relay) = route.relay().filter(|relay| relay.policy == RelayPolicy::Auto) {
-        info!(%server, "the relay is next, because the connection to the server was broken off");
-        learnt.keep(route.known_by(server, relay));
+/// Connects by way of the relay, because the server that was reached says nothing.
+///
+/// # Errors
+/// Why the relay does not lead there, or that there is none.
+pub async fn relayed<K: Send + 'static>(
+    server: SocketAddr,
+    route: &Route,
+    known: impl Fn(SocketAddr) -> K,
+) -> Result<Media<K>, DialError> {
+    let Some(relay) = route.relay() else { return Err(silent(server)) };
+    Ok(Media { instead: true, ..by_relay(server, route, relay, &known).await? })
+}
+
+/// A connection was made, and nothing came from the server.
+pub fn silent(server: SocketAddr) -> DialError {
+    let (setting, host) = (SERVER.address, SERVER.server.to_owned());
+    DialError::Connect { setting, host, address: server, source: io::ErrorKind::TimedOut.into() }
+}
+
+/// Where the relay is spare, what follows for the next connection from one over which something came from the server, or
+/// nothing did.
+pub fn learn<K>(server: SocketAddr, route: &Route, learnt: &Learnt, media: &Media<K>, answered: bool) {
+    let Some(relay) = route.relay().filter(|relay| relay.policy == RelayPolicy::Auto) else { return };
+    let way = route.known_by(server, relay);
+    match (media.is_relayed(), answered) {
+        (true, true) if media.instead => learnt.keep(way),
+        (true, true) => {}
+        // Where the relay does not help either, the next one tries everything again.
+        (true, false) | (false, true) => learnt.drop(&way),
+        // The relay is asked next.
+        (false, false) => {}
     }
 }
 
@@ -172,7 +211,7 @@ async fn directly<K>(
     let reached = within(limit, server, hop(target, SERVER, route.proxy.as_ref(), route.from, known)).await;
     let (stream, hop, known) = reached?;
     let via = route.proxy.as_ref().map(|_| Via::Proxy(hop.to_string()));
-    Ok(Media { wire: wire(stream.into(), route), keeper: None, via, known })
+    Ok(Media { wire: wire(stream.into(), route), keeper: None, via, instead: false, known })
 }
 
 async fn by_relay<K: Send + 'static>(
@@ -188,7 +227,8 @@ async fn by_relay<K: Send + 'static>(
         Some(_) => Via::Both { proxy: relayed.hop.to_string(), relay: url },
         None => Via::Relay(url),
     };
-    Ok(Media { wire: wire(relayed.wire, route), keeper: Some(relayed.keeper), via: Some(via), known: relayed.known })
+    let (wire, keeper) = (wire(relayed.wire, route), Some(relayed.keeper));
+    Ok(Media { wire, keeper, via: Some(via), instead: false, known: relayed.known })
 }
 
 fn wire(wire: Wire, route: &Route) -> Wire {
@@ -200,11 +240,7 @@ async fn within<T>(
     server: SocketAddr,
     reach: impl Future<Output = Result<T, DialError>>,
 ) -> Result<T, DialError> {
-    let late = |_| {
-        let (setting, host) = (SERVER.address, SERVER.server.to_owned());
-        Err(DialError::Connect { setting, host, address: server, source: io::ErrorKind::TimedOut.into() })
-    };
-    timeout(limit, reach).await.unwrap_or_else(late)
+    timeout(limit, reach).await.unwrap_or_else(|_| Err(silent(server)))
 }
 
 /// A connection to a host and port, or through the proxy's tunnel to there; where its socket leads, and what makes that

@@ -3,7 +3,10 @@
 use super::{Inject, create, holds, janus_behind_relay};
 use crate::relay::{Relay, Tamper};
 use kiosk_harness::{
+    Error,
     doctor::{Found, doctor, doctor_in},
+    link::{emulator::Emulator, scenario::Scenario},
+    scene,
     world::{Host, scenario},
 };
 use serde_json::Value;
@@ -35,6 +38,69 @@ fn a_janus_that_does_not_answer_is_named() {
         let _relay = Relay::start(world, Hangs)?;
         let (code, findings) = doctor(world, &config, &["--no-call"])?;
         assert_eq!((code, found(&findings, "janus.version")), (1, ("fail", "no answer in 5 s")), "{findings:#?}");
+        Ok(())
+    });
+}
+
+/// Passes everything on.
+struct Nothing;
+
+impl Tamper for Nothing {}
+
+#[test]
+fn a_long_way_a_thin_line_and_a_room_for_other_sound_are_named() {
+    scenario(|world| {
+        let (mut janus, config) = janus_behind_relay(world, None)?;
+        janus.edit("janus.plugin.videoroom.jcfg", "audiocodec = \"opus\"", "audiocodec = \"pcmu\"")?;
+        janus.kill()?;
+        janus.restart()?;
+        // Signalling has a way of its own here, so that the questions before the call take no time.
+        let _relay = Relay::start(world, Nothing)?;
+        let plain = Scenario::find("steady10").ok_or_else(|| Error::Other("no such scenario".into()))?;
+        let far = Scenario { kbps: 600, rtt_ms: 850, ..*plain };
+        let _emulator = Emulator::start(world, &far, "reno")?;
+        let config = config.with("video", "min_bitrate_kbps", 700);
+        let (code, findings) = doctor(world, &config, &[])?;
+        println!("{findings:#?}");
+        for (id, outcome, words) in [
+            ("call.delay", "warn", "picture "),
+            ("call.sound", "fail", " 0 back"),
+            ("call.throughput", "fail", "the way up is full"),
+        ] {
+            let (how, seen) = found(&findings, id);
+            assert!(how == outcome && seen.contains(words), "{id} {outcome} {words:?}: {findings:#?}");
+        }
+        assert_eq!(code, 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn what_lets_the_beginning_of_a_call_through_or_nothing_of_it_is_named() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let config = scene::kiosk_config(&janus)?;
+        let kiosk = Host::Kiosk.name();
+        let box_that = |rule: &str| {
+            let chain = "type filter hook forward priority filter";
+            world.nft(Host::Router, &format!("table inet box {{\n chain look {{\n {chain}\n {rule}\n }}\n}}\n"))
+        };
+        // After some kilobytes only acknowledgements come back.
+        box_that(&format!("oifname {kiosk} tcp sport 40000-40099 meta length > 100 quota over 40 kbytes drop"))?;
+        let (code, findings) = doctor(world, &config, &[])?;
+        for id in ["call.picture", "call.sound"] {
+            let (how, seen) = found(&findings, id);
+            assert!(how == "fail" && seen.contains(", 0 back"), "{id}: {findings:#?}");
+        }
+        assert_eq!((code, found(&findings, "ice.dial").0), (1, "pass"), "{findings:#?}");
+        world.run(Host::Router, "nft", &["delete", "table", "inet", "box"])?;
+
+        // The handshake, and nothing that follows.
+        box_that(&format!("iifname {kiosk} tcp dport 40000-40099 tcp flags & psh == psh drop"))?;
+        let (code, findings) = doctor(world, &config, &[])?;
+        let (how, seen) = found(&findings, "call");
+        assert!(how == "fail" && seen.contains("media connection"), "{findings:#?}");
+        assert_eq!((code, found(&findings, "ice.dial").0), (1, "pass"), "{findings:#?}");
         Ok(())
     });
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,15 +33,13 @@ pub struct Link {
     queue: Mutex<GateQueue>,
     limit: AtomicU64,
     start: Instant,
-    /// Whether a byte came from the server.
-    pub(super) answered: AtomicBool,
     /// Told when the limit or the queues were changed from outside.
     pub(super) changed: Notify,
 }
 
 impl Link {
     pub(super) fn new(remote: SocketAddr, dialled: Media<Entry>) -> io::Result<Self> {
-        let Media { wire, keeper, via, known } = dialled;
+        let Media { wire, keeper, via, known, .. } = dialled;
         Ok(Self {
             local: wire.local_addr()?,
             remote,
@@ -50,7 +48,6 @@ impl Link {
             queue: Mutex::default(),
             limit: AtomicU64::new(DEFAULT_LIMIT),
             start: Instant::now(),
-            answered: AtomicBool::new(false),
             changed: Notify::new(),
         })
     }

@@ -4,12 +4,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use kiosk_proto::audit;
 use kiosk_proto::call::Event;
-use kiosk_proto::via::Via;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -18,8 +16,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::registry::{Entry, GateSocket};
-use super::{Link, Shared, lock, pump, tcp};
-use crate::dial;
+use super::{Link, Shared, lock, opening, pump, tcp};
 use crate::tcp_only::sockets;
 
 /// The ICE agent dials once from each address of this machine.
@@ -118,9 +115,9 @@ fn take(gate: &Arc<Shared>, server: SocketAddr, agent: TcpStream, remote: Socket
 
 async fn run(gate: &Arc<Shared>, server: SocketAddr, agent: &TcpStream) {
     let leg = gate.leg;
-    let known = |hop| gate.gates.enter(GateSocket::Dialled { hop, server });
-    let dialled = match dial::media(server, &gate.route, gate.gates.learnt(), known).await {
-        Ok(dialled) => dialled,
+    let dialled = match opening::open(gate, server, agent).await {
+        Ok(Some(dialled)) => dialled,
+        Ok(None) => return debug!(leg, %server, "the ICE agent ended its connection at once"),
         // The ICE agent sees its connection end, and tries others.
         Err(error) => {
             let (peer, events) = &gate.told;
@@ -140,11 +137,7 @@ async fn run(gate: &Arc<Shared>, server: SocketAddr, agent: &TcpStream) {
     };
     let _closing = Closing(Arc::clone(&link));
     let ended = pump::run(&link, agent, || *lock(&gate.media) = Some(Arc::clone(&link))).await;
-    debug!(leg, %server, ?ended, "a link of the media gate ended");
-    let relayed = link.via().is_some_and(Via::is_relay);
-    if !relayed && ended.at_the_other_end() && !link.answered.load(Relaxed) {
-        dial::broken_off(server, &gate.route, gate.gates.learnt());
-    }
+    debug!(leg, %server, "a link of the media gate ended: {ended}");
 }
 
 /// However the task of a link ends, its socket is closed: others may still hold the link for its figures.

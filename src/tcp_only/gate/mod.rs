@@ -6,6 +6,7 @@
 
 mod link;
 mod listener;
+mod opening;
 mod pump;
 mod registry;
 mod tcp;

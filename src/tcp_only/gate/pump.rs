@@ -3,7 +3,6 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use kiosk_proto::gate::{Class, Frames, GateQueue, LENGTH_BYTES, MAX_FRAME_BYTES, Room};
@@ -17,8 +16,8 @@ use super::tcp::{self, Queued};
 use crate::dial::Wire;
 
 /// One read: some frames of the largest kind.
-const UPWARDS: usize = 2 * MAX_FRAME_BYTES;
-const DOWNWARDS: usize = 64 * 1024;
+pub(super) const UPWARDS: usize = 2 * MAX_FRAME_BYTES;
+pub(super) const DOWNWARDS: usize = 64 * 1024;
 /// Nothing tells when bytes are acknowledged; so the kernel is asked again after this while something waits for it. A
 /// packet takes 10 ms at 1 Mb/s.
 const ROOM_AGAIN: Duration = Duration::from_millis(2);
@@ -26,25 +25,17 @@ const ROOM_AGAIN: Duration = Duration::from_millis(2);
 const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Why a link ended.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Ended {
     /// The ICE agent closed its connection, or that broke.
+    #[error("the ICE agent closed its connection")]
     ByAgent,
     /// The server closed its connection.
+    #[error("the server closed its connection")]
     ByServer,
     /// The connection to the server broke.
+    #[error("the connection to the server broke: {0}")]
     Broken(io::Error),
-}
-
-impl Ended {
-    /// Whether the other end closed or broke the connection, or somebody in its name; not so when the network was lost.
-    pub(super) fn at_the_other_end(&self) -> bool {
-        match self {
-            Self::ByAgent => false,
-            Self::ByServer => true,
-            Self::Broken(error) => error.kind() == io::ErrorKind::ConnectionReset,
-        }
-    }
 }
 
 /// What keeps the queues from being written.
@@ -63,18 +54,22 @@ pub(super) async fn run(link: &Link, agent: &TcpStream, media: impl FnOnce()) ->
     let server = &server.wire;
     let ended = tokio::select! {
         ended = upwards(link, agent, server, media) => ended,
-        ended = downwards(link, server, agent) => ended,
+        ended = downwards(server, agent) => ended,
     };
     let ended = ended.unwrap_or_else(Ended::Broken);
     if matches!(ended, Ended::ByAgent) {
         let _ = timeout(FAREWELL, farewell(link, server)).await;
     }
-    // What is on its way in vain must not meet the next connection on a link that has just come back.
+    forget(server);
+    ended
+}
+
+/// What is on its way in vain must not meet the next connection on a link that has just come back.
+pub(super) fn forget(server: &Wire) {
     if tcp::queued(server.as_fd()).is_ok_and(|queued| queued.outstanding > 0) {
         let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
         let _ = setsockopt(&server.as_fd(), sockopt::Linger, &at_once);
     }
-    ended
 }
 
 async fn upwards(link: &Link, agent: &TcpStream, server: &Wire, media: impl FnOnce()) -> io::Result<Ended> {
@@ -166,7 +161,7 @@ async fn farewell(link: &Link, server: &Wire) -> io::Result<()> {
     Ok(())
 }
 
-async fn downwards(link: &Link, server: &Wire, agent: &TcpStream) -> io::Result<Ended> {
+async fn downwards(server: &Wire, agent: &TcpStream) -> io::Result<Ended> {
     let mut buffer = vec![0; DOWNWARDS];
     loop {
         let mut rest = match server.try_read(&mut buffer) {
@@ -178,7 +173,6 @@ async fn downwards(link: &Link, server: &Wire, agent: &TcpStream) -> io::Result<
             }
             Err(error) => return Err(error),
         };
-        link.answered.store(true, Relaxed);
         while !rest.is_empty() {
             agent.writable().await?;
             match agent.try_write(rest) {
