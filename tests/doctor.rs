@@ -110,6 +110,7 @@ fn each_fault_of_a_site_is_named() {
         janus.edit("janus.jcfg", "ice_tcp = false", "ice_tcp = true")?;
         for (right, wrong, id) in [
             ("videocodec = \"h264\"", "videocodec = \"vp8\"", "janus.room-codec"),
+            ("audiocodec = \"opus\"", "audiocodec = \"pcmu\"", "janus.room-codec"),
             ("publishers = 2", "publishers = 3", "janus.room-publishers"),
         ] {
             janus.edit("janus.plugin.videoroom.jcfg", right, wrong)?;

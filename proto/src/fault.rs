@@ -98,7 +98,7 @@ codes! {
         "another kiosk is in this kiosk's room" =>
         "compare `janus.room` of both with `site.toml`: each kiosk has a room of its own";
     RoomCodec in Server "room-codec":
-        "the room does not take H.264" =>
+        "the room does not take H.264, or not Opus" =>
         "render the server's configuration with `kioskctl server render`";
     RoomClosed in Server "room-closed":
         "the room was destroyed" =>

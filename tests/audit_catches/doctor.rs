@@ -48,12 +48,9 @@ struct Nothing;
 impl Tamper for Nothing {}
 
 #[test]
-fn a_long_way_a_thin_line_and_a_room_for_other_sound_are_named() {
+fn a_long_way_and_a_thin_line_are_named() {
     scenario(|world| {
-        let (mut janus, config) = janus_behind_relay(world, None)?;
-        janus.edit("janus.plugin.videoroom.jcfg", "audiocodec = \"opus\"", "audiocodec = \"pcmu\"")?;
-        janus.kill()?;
-        janus.restart()?;
+        let (_janus, config) = janus_behind_relay(world, None)?;
         // Signalling has a way of its own here, so that the questions before the call take no time.
         let _relay = Relay::start(world, Nothing)?;
         let plain = Scenario::find("steady10").ok_or_else(|| Error::Other("no such scenario".into()))?;
@@ -61,12 +58,9 @@ fn a_long_way_a_thin_line_and_a_room_for_other_sound_are_named() {
         let _emulator = Emulator::start(world, &far, "reno")?;
         let config = config.with("video", "min_bitrate_kbps", 700);
         let (code, findings) = doctor(world, &config, &[])?;
-        println!("{findings:#?}");
-        for (id, outcome, words) in [
-            ("call.delay", "warn", "picture "),
-            ("call.sound", "fail", " 0 back"),
-            ("call.throughput", "fail", "the way up is full"),
-        ] {
+        for (id, outcome, words) in
+            [("call.delay", "warn", "picture "), ("call.throughput", "fail", "the way up is full")]
+        {
             let (how, seen) = found(&findings, id);
             assert!(how == outcome && seen.contains(words), "{id} {outcome} {words:?}: {findings:#?}");
         }

@@ -239,15 +239,16 @@ impl Running {
                 return self.restart(m, Fault::new(FaultCode::ServerRefused, format!("Janus' answer: {error}")));
             }
         };
-        if !answer.accepts_h264() {
-            let fault = Fault::new(
-                FaultCode::RoomCodec,
-                format!(
-                    "room {} does not take H.264: set videocodec = \"h264\" for it in janus.plugin.videoroom.jcfg",
-                    self.settings.room
-                ),
-            );
-            return self.restart(m, fault);
+        let missing = match (answer.accepts_h264(), answer.rejects_sound()) {
+            (false, _) => Some(("H.264", "videocodec = \"h264\"")),
+            (true, true) => Some(("Opus", "audiocodec = \"opus\"")),
+            (true, false) => None,
+        };
+        if let Some((codec, setting)) = missing {
+            let room = self.settings.room;
+            let text =
+                format!("room {room} does not take {codec}: set {setting} for it in janus.plugin.videoroom.jcfg");
+            return self.restart(m, Fault::new(FaultCode::RoomCodec, text));
         }
         self.out.push(Effect::Note(Note::Filtered(answer.rejected().len())));
         answer.rejected().iter().for_each(|rejection| self.publisher.note_refused(rejection));

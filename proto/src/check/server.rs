@@ -57,15 +57,20 @@ pub fn room(list: &Value, room: u64) -> Vec<Finding> {
     let text = |key: &str| found.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let number = |key: &str| found.get(key).and_then(Value::as_u64);
     let mut findings = vec![Finding::pass("janus.room", title.clone(), Text::same(text("description")))];
-    // An older Janus does not tell the codec; then the negotiation shows it.
-    let codec = text("videocodec");
-    if !codec.is_empty() && !codec.split(',').any(|codec| codec.trim().eq_ignore_ascii_case("h264")) {
-        findings.push(Finding::fail(
-            "janus.room-codec",
-            title.clone(),
-            Text::same(format!("videocodec = {codec}")),
-            Text::new("The room must have videocodec = \"h264\"", "방 설정에 videocodec = \"h264\"가 필요합니다"),
-        ));
+    // An older Janus does not tell the codecs; then the negotiation shows them.
+    for (key, codec) in [("videocodec", "h264"), ("audiocodec", "opus")] {
+        let set = text(key);
+        if !set.is_empty() && !set.split(',').any(|set| set.trim().eq_ignore_ascii_case(codec)) {
+            findings.push(Finding::fail(
+                "janus.room-codec",
+                title.clone(),
+                Text::same(format!("{key} = {set}")),
+                Text::new(
+                    format!("The room must have {key} = \"{codec}\""),
+                    format!("방 설정에 {key} = \"{codec}\"가 필요합니다"),
+                ),
+            ));
+        }
     }
     if number("max_publishers") != Some(2) {
         findings.push(Finding::fail(

@@ -160,6 +160,12 @@ impl TcpOnlySdp {
         })
     }
 
+    /// Whether there is sound, and it is rejected.
+    #[must_use]
+    pub fn rejects_sound(&self) -> bool {
+        self.media.iter().any(|section| section.kind == MediaKind::Audio && section.rejected)
+    }
+
     /// The media sections, in order.
     #[must_use]
     pub fn media(&self) -> &[MediaSection] {

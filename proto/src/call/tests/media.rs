@@ -3,15 +3,20 @@
 use super::*;
 
 #[test]
-fn a_room_without_h264_says_so() {
-    let mut rig = Rig::started();
-    let peer = rig.joined(Vec::new());
-    rig.event(Event::OfferReady(peer, sdp(Direction::Outgoing)));
-    let jsep = Some(("answer".to_owned(), SDP.replace("m=video 9", "m=video 0")));
-    let event = RoomEvent::Configured;
-    rig.event(Event::Message(Message::Event { transaction: None, sender: HandleId(PUBLISHER), event, jsep }));
-    assert_eq!(rig.fault(), Some(FaultCode::RoomCodec));
-    assert!(rig.call.faults()[&FaultCode::RoomCodec].contains("videocodec = \"h264\""));
+fn a_room_without_h264_or_opus_says_so() {
+    for (taken, refused, setting) in
+        [("m=video 9", "m=video 0", "videocodec = \"h264\""), ("m=audio 9", "m=audio 0", "audiocodec = \"opus\"")]
+    {
+        let answer = SDP.replace(taken, refused);
+        let mut rig = Rig::started();
+        let peer = rig.joined(Vec::new());
+        rig.event(Event::OfferReady(peer, sdp(Direction::Outgoing)));
+        let jsep = Some(("answer".to_owned(), answer));
+        let event = RoomEvent::Configured;
+        rig.event(Event::Message(Message::Event { transaction: None, sender: HandleId(PUBLISHER), event, jsep }));
+        assert_eq!(rig.fault(), Some(FaultCode::RoomCodec));
+        assert!(rig.call.faults()[&FaultCode::RoomCodec].contains(setting));
+    }
 }
 
 #[test]
