@@ -204,6 +204,10 @@ fn a_line_that_is_too_thin_is_measured_and_a_smaller_picture_is_proposed() {
         assert_eq!(seen("proof.capture").1, "pass", "{findings:#?}");
         let text = fs::read_to_string(&proposal).map_err(Error::io("the proposal"))?;
         let layer: serde_json::Value = serde_json::from_str(&text).map_err(Error::json("the proposal"))?;
+        // For what a call is set to need at least it is no line at all.
+        let (_, findings) = doctor(world, &config.with("video", "min_bitrate_kbps", 700), &[])?;
+        let throughput = findings.iter().find(|(id, ..)| id == "call.throughput");
+        assert!(throughput.is_some_and(|(_, outcome, _)| outcome == "fail"), "{findings:#?}");
         let bitrate = layer["video"]["bitrate_kbps"].as_u64().unwrap_or_default();
         assert!((150..=420).contains(&bitrate) && layer["camera"]["frames_per_second"].as_u64() < Some(30), "{layer}");
         Ok(())

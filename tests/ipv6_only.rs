@@ -9,7 +9,7 @@ use kiosk_harness::{
     world::{Host, World, scenario},
 };
 use kiosk_proto::via::Via;
-use std::{net::Ipv6Addr, time::Duration};
+use std::net::Ipv6Addr;
 
 /// Where a relay is, in one of the scenarios.
 const RELAY: Host = Host::Agent2;
@@ -61,7 +61,7 @@ fn a_two_way_call_without_ipv4_behind_the_firewall() {
         }
         agent.end()?;
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        kiosk.wait_state("idle", SETUP)?;
         let packets = capture.stop()?;
         assert_eq!(packets.udp()?, Vec::<String>::new());
         assert_eq!(packets.matching("ip")?, Vec::<String>::new(), "packets of IPv4");
@@ -103,7 +103,7 @@ fn the_self_check_and_a_call_by_way_of_a_relay_without_ipv4() {
         let pair = figures.publish.pair.unwrap_or_default();
         assert_eq!((pair.via, pair.remote.address), (Some(via), address(Host::Server).to_string()));
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        kiosk.wait_state("idle", SETUP)?;
         for counter in ["udp_in", "udp_out", "tcp_in"] {
             assert_eq!(world.counter(Host::Kiosk, counter)?.packets, 0, "{counter} of the kiosk's firewall");
         }

@@ -84,7 +84,7 @@ fn call_and_fleet(start: Start) {
         }
         agent.end()?;
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        kiosk.wait_state("idle", SETUP)?;
         let seen = watch.seen();
         assert!(seen.datagram_peak == 0 && seen.failures == 0 && seen.samples > 100, "{seen:?}");
         for counter in ["udp_in", "udp_out", "tcp_in", "media_out", "other_out"] {
@@ -156,7 +156,7 @@ fn a_proxy_that_is_none_or_not_there() {
         let fault = kiosk.wait_fault("proxy-refused", SETUP)?;
         assert!(fault.contains(&server) && fault.contains("is proxy.address"), "{fault}");
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        kiosk.wait_state("idle", SETUP)?;
 
         kiosk.write_config(&config.with("proxy", "address", format!("{}:{PORT}", BRANCH.address())))?;
         kiosk.process().signal(nix::sys::signal::Signal::SIGHUP)?;

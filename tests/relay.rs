@@ -26,7 +26,7 @@ use std::{
 /// Where the relay is.
 const RELAY: Host = Host::Agent2;
 /// What is quiet for so long is reset by a box on the way. A minute is usual.
-const QUIET_S: u64 = 26;
+const QUIET_S: u64 = 35;
 /// The magic cookie of STUN (RFC 8489), in TURN's messages behind 4 bytes and in those of ICE-TCP behind 6 (RFC 4571).
 const PLAIN_STUN: &str =
     "tcp[((tcp[12] & 0xf0) >> 2) + 4:4] = 0x2112a442 or tcp[((tcp[12] & 0xf0) >> 2) + 6:4] = 0x2112a442";
@@ -96,7 +96,7 @@ fn a_two_way_call_through_port_443_alone() {
 
         agent.end()?;
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        kiosk.wait_state("idle", SETUP)?;
         let seen = watch.seen();
         assert!(seen.datagram_peak == 0 && seen.failures == 0 && seen.samples > 100, "{seen:?}");
         for counter in ["udp_in", "udp_out", "tcp_in", "other_out"] {
@@ -126,7 +126,7 @@ fn one_call(world: &World, kiosk: &mut Kiosk) -> Result<(Option<Via>, u64)> {
     let via = sends_by(kiosk)?;
     let stopped = world.counter(Host::Kiosk, "other_out")?.packets - before;
     kiosk.end_call()?;
-    kiosk.wait_state("idle", Duration::from_secs(5))?;
+    kiosk.wait_state("idle", SETUP)?;
     Ok((via, stopped))
 }
 
@@ -167,7 +167,7 @@ fn that_the_relay_was_needed_is_known_after_a_restart_and_an_opened_firewall_is_
         assert_eq!(sends_by(&mut kiosk)?, None);
         until(SETUP, "the memory to be gone", || Ok((needed()? == "[]").then_some(())))?;
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        kiosk.wait_state("idle", SETUP)?;
         // What the other scenario looks for in vain is there to be seen on this way.
         assert!(!capture.stop()?.matching(PLAIN_STUN)?.is_empty());
         Ok(())
@@ -215,11 +215,11 @@ fn where_a_box(does: &Does) {
         // The connection that had begun was led there, and no new one was needed.
         kiosk.process().wait_log("asking the relay, because nothing comes over the connection to the server", SETUP)?;
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        kiosk.wait_state("idle", SETUP)?;
         assert_eq!(sends_by(&mut kiosk)?, Some(Via::Relay(relay.url())));
         assert_eq!(world.counter(Host::Router, "stopped")?.packets, stopped, "it was tried again");
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))
+        kiosk.wait_state("idle", SETUP)
     });
 }
 
@@ -253,7 +253,7 @@ fn a_relay_that_refuses_says_what_to_do() {
             assert!(fault.contains(words), "{words}: {fault}");
         }
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        kiosk.wait_state("idle", SETUP)?;
         kiosk.write_config(&good)?;
         kiosk.process().signal(nix::sys::signal::Signal::SIGHUP)?;
         kiosk.start_call()?;
@@ -280,7 +280,7 @@ fn the_relay_is_reached_by_way_of_a_proxy_that_opens_443_alone() {
         let via = sends_by(&mut kiosk)?;
         assert_eq!(via, Some(Via::Both { proxy: proxy.address(), relay: relay.url() }));
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        kiosk.wait_state("idle", SETUP)?;
         let tunnel = format!("CONNECT {}:{TLS_PORT}", RELAY.address());
         until(SETUP, &tunnel, || Ok(proxy.log().contains(&tunnel).then_some(())))?;
         let beside = format!("ip and not (tcp and host {} and port {PORT})", Host::Kiosk2.address());
@@ -309,7 +309,7 @@ fn a_name_and_a_password_that_somebody_else_made_are_taken_and_without_tls_stun_
         let mut kiosk = scene::kiosk(world, &config)?;
         assert_eq!(sends_by(&mut kiosk)?, Some(Via::Relay(relay.plain_url())));
         kiosk.end_call()?;
-        kiosk.wait_state("idle", Duration::from_secs(5))?;
+        kiosk.wait_state("idle", SETUP)?;
         let packets = capture.stop()?;
         assert_eq!(packets.udp()?, Vec::<String>::new());
         assert!(!packets.matching(&format!("port {PLAIN_PORT} and ({PLAIN_STUN})"))?.is_empty());

@@ -1,5 +1,5 @@
-//! A server with the ten ports 40000-40009: a call takes four of them. Who comes when none is free is told so, and gets in
-//! when a call ends.
+//! Servers with few media ports, of which a call takes four. Who comes when none is free is told so, and gets in when a
+//! call ends.
 
 use kiosk_harness::{
     Result,
@@ -12,13 +12,14 @@ use kiosk_harness::{
     world::{Host, World, scenario},
 };
 
-const PORTS: &str = "40000-40009";
+const TEN: &str = "40000-40009";
+const TWENTY: &str = "40000-40019";
 /// One in a call and those that wait for an agent, each with one port; the last finds none.
 const KIOSKS: u64 = 8;
 
 fn taken(janus: &mut Janus) -> Result<usize> {
     let ports = listening_ports(janus.process().pid(), Host::Server.address())?;
-    Ok(ports.iter().filter(|port| (40000..=40009).contains(*port)).count())
+    Ok(ports.iter().filter(|port| (40000..=40019).contains(*port)).count())
 }
 
 /// A kiosk with a picture as small as possible: many of them run at once.
@@ -37,7 +38,7 @@ fn ten_ports_carry_two_calls_and_the_one_too_many_is_told_and_gets_in_later() {
     scenario(|world| {
         let rooms = (0..KIOSKS).map(|number| (ROOM + number, format!("Test branch, kiosk {number}"))).collect();
         let options = JanusOptions {
-            media_ports: PORTS.into(),
+            media_ports: TEN.into(),
             media: "simultaneous_calls = 2".into(),
             rooms,
             ..JanusOptions::new(Host::Server.address())
@@ -66,5 +67,42 @@ fn ten_ports_carry_two_calls_and_the_one_too_many_is_told_and_gets_in_later() {
         last.wait_state("waiting", SETUP)?;
         last.wait_no_fault(SETUP)?;
         until(SETUP, "ten ports in use again", || Ok((taken(&mut janus)? == 10).then_some(())))
+    });
+}
+
+/// Five calls, each of a kiosk and a browser, with pictures as small as possible.
+#[test]
+fn twenty_ports_carry_five_calls_and_the_sixth_kiosk_is_told_and_gets_in_when_one_ends() {
+    const CALLS: u64 = 5;
+    scenario(|world| {
+        let rooms = (0..=CALLS).map(|number| (ROOM + number, format!("Test branch, kiosk {number}"))).collect();
+        let options = JanusOptions {
+            media_ports: TWENTY.into(),
+            media: format!("simultaneous_calls = {CALLS}"),
+            rooms,
+            ..JanusOptions::new(Host::Server.address())
+        };
+        let mut janus = Janus::start(&world.at(Host::Server)?, options)?;
+        let mut calls = Vec::new();
+        for number in 0..CALLS {
+            let mut kiosk = kiosk(world, &janus, number)?;
+            kiosk.wait_state("waiting", SETUP)?;
+            let mut options = BrowserOptions::new(Part::Agent, &format!("agent-{number}"), &janus, ROOM + number)?;
+            options.chromium.push("--use-fake-device-for-media-stream=fps=5".into());
+            let agent = Browser::start(&world.at(Host::Agent)?, &options)?;
+            kiosk.wait_state("active", SETUP)?;
+            calls.push((kiosk, agent));
+        }
+        until(SETUP, "twenty ports in use", || Ok((taken(&mut janus)? == 20).then_some(())))?;
+
+        let mut sixth = kiosk(world, &janus, CALLS)?;
+        let fault = sixth.wait_fault("server-busy", SETUP)?;
+        assert!(fault.contains("media.ports"), "{fault}");
+        for (kiosk, agent) in &mut calls {
+            scene::flows(kiosk, agent, SETUP)?;
+        }
+        calls[0].0.end_call()?;
+        sixth.wait_state("waiting", SETUP)?;
+        sixth.wait_no_fault(SETUP)
     });
 }

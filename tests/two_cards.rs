@@ -5,7 +5,6 @@ use kiosk_harness::{
     scene::{self, SETUP},
     world::{Host, scenario},
 };
-use std::time::Duration;
 
 /// Of the card that leads nowhere.
 const DEAD: &str = "10.77.99.2";
@@ -39,7 +38,7 @@ fn a_second_card_that_leads_nowhere_does_no_harm() {
             let log = kiosk.process().log_text();
             assert!(!log.contains("starting over"), "the call did not come up at once:\n{log}");
             kiosk.end_call()?;
-            kiosk.wait_state("idle", Duration::from_secs(5))?;
+            kiosk.wait_state("idle", SETUP)?;
         }
         Ok(())
     });

@@ -48,23 +48,15 @@ struct Nothing;
 impl Tamper for Nothing {}
 
 #[test]
-fn a_long_way_and_a_thin_line_are_named() {
+fn a_long_way_is_named() {
     scenario(|world| {
         let (_janus, config) = janus_behind_relay(world, None)?;
         // Signalling has a way of its own here, so that the questions before the call take no time.
         let _relay = Relay::start(world, Nothing)?;
         let plain = Scenario::find("steady10").ok_or_else(|| Error::Other("no such scenario".into()))?;
-        let far = Scenario { kbps: 600, rtt_ms: 850, ..*plain };
-        let _emulator = Emulator::start(world, &far, "reno")?;
-        let config = config.with("video", "min_bitrate_kbps", 700);
-        let (code, findings) = doctor(world, &config, &[])?;
-        for (id, outcome, words) in
-            [("call.delay", "warn", "picture "), ("call.throughput", "fail", "the way up is full")]
-        {
-            let (how, seen) = found(&findings, id);
-            assert!(how == outcome && seen.contains(words), "{id} {outcome} {words:?}: {findings:#?}");
-        }
-        assert_eq!(code, 1);
+        let _emulator = Emulator::start(world, &Scenario { rtt_ms: 850, ..*plain }, "reno")?;
+        let (_, findings) = doctor(world, &config, &[])?;
+        assert_eq!(found(&findings, "call.delay").0, "warn", "{findings:#?}");
         Ok(())
     });
 }

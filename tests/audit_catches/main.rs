@@ -122,8 +122,8 @@ fn another_program_of_the_kiosk_is_turned_away_by_the_gate() {
         kiosk.wait_state("waiting", SETUP)?;
         let ports = listening_ports(kiosk.process().pid(), Ipv4Addr::LOCALHOST)?;
         assert_eq!(ports.len(), 1, "listeners of the media gate: {ports:?}");
-        // A connection that is held would be ended by `timeout`, which is an error.
-        world.run(Host::Kiosk, "timeout", &["10", "bash", "-c", OPEN, &ports[0].to_string()])?;
+        // One that is held is ended by `timeout`, which says so.
+        world.run(Host::Kiosk, "timeout", &["30", "bash", "-c", OPEN, &ports[0].to_string()])?;
         kiosk.process().wait_log("another program of this machine dialled the media gate", NOTICED)?;
         kiosk.end_call()?;
         let packets = capture.stop()?;
