@@ -40,6 +40,10 @@ const REPORTED_OVER: Duration = Duration::from_millis(250);
 /// reports, which show a queue before it is long.
 const CARRIED_LEAST: f64 = 0.7;
 const REPORTED_LEAST: f64 = 0.85;
+/// A link that is ours alone carries at least this share of what its narrowest part lets through.
+const ALONE_LEAST: f64 = 0.85;
+/// And it is taken to be so from this share on.
+const ALONE: f64 = 0.6;
 /// A link whose narrowest part lets less through than this share of what is sent has become slower.
 const SLOWER: f64 = 0.8;
 /// And one that lets through this much more than when a queue stood last has become faster.
@@ -154,8 +158,15 @@ impl Target {
     /// What the link carried while the queue stood.
     fn carried(&self, now: Duration, path: &Path, full: bool) -> f64 {
         if !full && let Some(carried) = path.arrivals.carried(REPORTED_OVER) {
-            let most = path.arrivals.spread().narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
-            return carried.min(most).max(self.total * REPORTED_LEAST);
+            let spread = path.arrivals.spread();
+            let most = spread.narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
+            let alone = match (spread.narrowest(now), spread.narrowest_now(now)) {
+                (Some(middle), Some(newest)) if spread.is_watched(now) && self.total > middle * ALONE => {
+                    (middle.min(newest) * ALONE_LEAST).min(self.total)
+                }
+                _ => 0.0,
+            };
+            return carried.min(most).max(self.total * REPORTED_LEAST).max(alone);
         }
         let carried = path.rate(now, CARRIED_OVER).unwrap_or(f64::INFINITY).min(path.capacity());
         // Right after a link became slower, what was acknowledged is still of before.
