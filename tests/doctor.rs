@@ -8,7 +8,7 @@ use kiosk_harness::{
     proxy::{HttpProxy, PORT},
     scene,
     wait::until,
-    world::{Host, scenario},
+    world::{Host, World, scenario},
 };
 use kiosk_proto::fleet::{Command, WhenBusy};
 use std::{fs, time::Duration};
@@ -19,6 +19,14 @@ const CHECK: Duration = Duration::from_secs(90);
 fn restart(janus: &mut Janus) -> Result<()> {
     janus.kill()?;
     janus.restart()
+}
+
+/// A file with the certificate of an authority that signed nothing here.
+fn another_authority(world: &World) -> Result<String> {
+    let [other, key] = ["another.pem", "another.key"].map(|name| world.dir().join(name).display().to_string());
+    let make = ["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=Another authority", "-keyout", &key];
+    world.run(Host::Kiosk, "openssl", &[make.as_slice(), &["-out", &other]].concat())?;
+    Ok(other)
 }
 
 #[test]
@@ -80,10 +88,7 @@ fn each_fault_of_a_site_is_named() {
         names(world, &config.clone().without("janus", "room_token_file"), "ice.negotiation", "433")?;
         names(world, &config.clone().with("janus", "media_ports", "50000-50099"), "ice.candidates", "50000-50099")?;
         // Somebody who opens TLS on the way has an authority of their own.
-        let other = world.dir().join("another.pem").display().to_string();
-        let key = world.dir().join("another.key").display().to_string();
-        let make = ["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=Another authority", "-keyout", &key];
-        world.run(Host::Kiosk, "openssl", &[make.as_slice(), &["-out", &other]].concat())?;
+        let other = another_authority(world)?;
         let opened: Vec<String> =
             failed(world, &config.clone().with("janus", "ca_file", other))?.into_iter().map(|(id, _)| id).collect();
         assert_eq!(opened, ["tls.server"]);
@@ -145,6 +150,22 @@ fn each_fault_of_a_site_is_named() {
         // The kiosk itself knows no way there.
         world.run(Host::Kiosk, "ip", &["route", "delete", "default"])?;
         names(world, &config, "network.signalling", "unreachable")
+    });
+}
+
+#[test]
+fn each_fault_of_the_fleets_part_is_named() {
+    scenario(|world| {
+        let janus = scene::janus(world)?;
+        let mut broker = fleet::broker(world)?;
+        let config = fleet::section(scene::kiosk_config(&janus)?, &broker, &world.dir().join("state"))?;
+        assert_eq!(failed(world, &config)?, []);
+        let other = another_authority(world)?;
+        names(world, &config.clone().with("fleet", "ca_file", other), "tls.broker", "Another authority")?;
+        let ended = broker.authority().client_until("ended", 2024)?.certificate.display().to_string();
+        names(world, &config.clone().with("fleet", "cert_file", ended), "tls.own", "valid for -")?;
+        broker.kill()?;
+        names(world, &config, "network.broker", "refused")
     });
 }
 

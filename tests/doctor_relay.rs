@@ -4,8 +4,10 @@
 use kiosk_harness::{
     Error, Result,
     doctor::{Found, doctor, failed, names},
+    fleet,
     janus::{Janus, JanusOptions},
     kiosk::KioskConfig,
+    mosquitto::Mosquitto,
     proxy::{HttpProxy, PORT},
     relay::{Relay, TLS_PORT},
     scene,
@@ -16,6 +18,8 @@ use std::fs;
 /// Where the relay is, and where a proxy, if there is one.
 const RELAY: Host = Host::Agent2;
 const PROXY: Host = Host::Agent;
+/// Where the broker is, in one of the scenarios.
+const BROKER: Host = Host::Kiosk2;
 
 fn janus(world: &World) -> Result<Janus> {
     Janus::start(
@@ -69,12 +73,16 @@ const OF_THE_CALL: [&str; 8] = [
 #[test]
 fn where_port_443_alone_is_open_the_relay_is_checked_and_carries_the_trial_call() {
     scenario(|world| {
-        lets_out(world, &[Host::Server, RELAY], TLS_PORT)?;
+        lets_out(world, &[Host::Server, RELAY, BROKER], TLS_PORT)?;
         let (janus, relay) = (janus(world)?, relay(world, Host::Server)?);
         let via = format!("by way of relay {}", relay.url());
+        // The relay does not carry MQTT: the broker has port 443 of a third address.
+        let broker = Mosquitto::start_on(&world.at(BROKER)?, BROKER.address(), TLS_PORT, &[(fleet::KIOSK, &[])])?;
+        let in_fleet = fleet::section(config(&janus, &relay, "auto")?, &broker, &world.dir().join("state"))?;
 
-        let (_, findings) = doctor(world, &config(&janus, &relay, "auto")?, &[])?;
+        let (_, findings) = doctor(world, &in_fleet, &[])?;
         pass(&findings, &[["firewall", "relay.name", "ice.dial"].as_slice(), &OF_THE_RELAY, &OF_THE_CALL].concat());
+        pass(&findings, &["network.broker", "tls.broker", "tls.own"]);
         let ports = found(&findings, "network.media-ports");
         assert!(
             ports.0 == "info" && ports.1.contains("no answer") && ports.1.contains("by way of the relay"),
@@ -128,6 +136,7 @@ fn each_fault_of_the_way_by_the_relay_is_named() {
         world.run(Host::Kiosk, "openssl", &[make.as_slice(), &["-out", &ca]].concat())?;
         let other = good.clone().with("relay", "ca_file", ca);
         assert_eq!(ids(&other, "")?, ["tls.relay"]);
+        assert_eq!(ids(&good.clone().with("relay", "url", "turns:nobody.bank.test:443"), "nobody")?, ["relay.name"]);
         assert_eq!(
             ids(&good.clone().with("relay", "url", format!("turns:{}:4443", RELAY.address())), "refused")?,
             ["relay.port"]
