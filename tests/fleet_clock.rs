@@ -68,7 +68,7 @@ fn what_has_expired_is_not_taken_and_what_expires_in_a_call_is_not_tried() {
 
         fleet.kiosk.start_call()?;
         fleet.kiosk.wait_state("waiting", scene::SETUP)?;
-        let short = ending(2, 640, 8);
+        let short = ending(2, 640, 15);
         fleet.push(&short)?;
         fleet.wait_phase(2, "staged")?;
         while short.expires.is_some_and(|end| now() <= end) {

@@ -6,17 +6,18 @@ use kiosk_proto::fleet::EventKind;
 use std::io::{Read, Write, pipe};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 const PUSH: [&str; 6] = ["config", "push", "--reason", "a test", "--group", "seoul"];
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A terminal with `kioskctl` in it.
 struct Terminal {
     script: Child,
     keyboard: ChildStdin,
     screen: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
 }
 
 impl Terminal {
@@ -31,13 +32,13 @@ impl Terminal {
         let (keyboard, mut output) = (script.stdin.take().unwrap(), script.stdout.take().unwrap());
         let screen = Arc::<Mutex<String>>::default();
         let shown = screen.clone();
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut some = [0; 4096];
             while let Ok(number @ 1..) = output.read(&mut some) {
                 shown.lock().unwrap().push_str(&String::from_utf8_lossy(&some[..number]));
             }
         });
-        Self { script, keyboard, screen }
+        Self { script, keyboard, screen, reader }
     }
 
     fn type_in(&mut self, keys: &str) {
@@ -73,9 +74,9 @@ impl Terminal {
             assert!(begin.elapsed() < SOON, "it does not end: {}", self.last());
             thread::sleep(Duration::from_millis(20));
         };
-        // The last of it may not be read yet.
-        thread::sleep(Duration::from_millis(100));
-        (status.code().unwrap(), self.shows())
+        self.reader.join().unwrap();
+        let shown = self.screen.lock().unwrap().clone();
+        (status.code().unwrap(), shown)
     }
 }
 
