@@ -31,6 +31,8 @@ const CALM: Duration = Duration::from_millis(20);
 const CALM_FOR: Duration = Duration::from_millis(700);
 /// Of what the link carried while the queue stood, what is sent: less, so that the queue drains.
 const SHARE: f64 = 0.92;
+/// The same where frames are of one packet each: on so narrow a link a queue takes longer to drain.
+const SHARE_UNWATCHED: f64 = 0.85;
 /// While the queue drains, a link that carries this share of what is sent is not slower than was thought.
 const KEEPS_UP: f64 = 0.95;
 /// What the link carried is measured over this time.
@@ -152,7 +154,8 @@ impl Target {
                 (middle, _) => middle,
             };
         }
-        self.total = self.total.min(carried * SHARE);
+        let watched = full || path.reported.is_none() || path.arrivals.spread().is_watched(now);
+        self.total = self.total.min(carried * if watched { SHARE } else { SHARE_UNWATCHED });
     }
 
     /// What the link carried while the queue stood.
