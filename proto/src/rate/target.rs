@@ -21,8 +21,9 @@ const CONGESTED_MOST: Duration = Duration::from_millis(120);
 /// The same by the server's reports, which are exact: where others send too, and where the link is ours alone.
 const REPORTED_QUEUE: f64 = 2500.0;
 const REPORTED_QUEUE_ALONE: f64 = 1250.0;
-/// Up to this share of what the narrowest part lets through the first holds.
-const OTHERS: f64 = 1.0 / 3.0;
+/// Up to this share of what the narrowest part lets through the first holds. Packets of others between our own make the
+/// narrowest seem narrower by up to a half.
+const OTHERS: f64 = 0.65;
 const REPORTED: Duration = Duration::from_millis(15);
 const REPORTED_MOST: Duration = Duration::from_millis(60);
 /// Below this the link may have more room than it seems.
@@ -44,8 +45,6 @@ const CARRIED_LEAST: f64 = 0.7;
 const REPORTED_LEAST: f64 = 0.85;
 /// A link that is ours alone carries at least this share of what its narrowest part lets through.
 const ALONE_LEAST: f64 = 0.85;
-/// And it is taken to be so from this share on.
-const ALONE: f64 = 0.6;
 /// A link whose narrowest part lets less through than this share of what is sent has become slower.
 const SLOWER: f64 = 0.8;
 /// And one that lets through this much more than when a queue stood last has become faster.
@@ -88,6 +87,8 @@ pub(super) struct Target {
     ceiling: f64,
     /// What the narrowest part of the way let through then, if it is known, bit/s.
     narrowest: Option<f64>,
+    /// And when it was seen last, however long ago: who is starved has small frames, which show nothing.
+    seen: Option<f64>,
 }
 
 impl Target {
@@ -101,6 +102,7 @@ impl Target {
             rivals: false,
             ceiling: 0.0,
             narrowest: None,
+            seen: None,
         }
     }
 
@@ -113,11 +115,12 @@ impl Target {
             self.total = self.total.max(self.before / 2.0);
         }
         self.rivals = path.rivals.present();
+        self.seen = path.arrivals.spread().narrowest(now).or(self.seen);
         if path.rivals.on_trial() && !held {
             return;
         }
         let congested = seconds(QUEUE, self.total).clamp(CONGESTED, CONGESTED_MOST);
-        let reported = seconds(self.own_queue(now, path), self.total).clamp(REPORTED, REPORTED_MOST);
+        let reported = seconds(self.own_queue(), self.total).clamp(REPORTED, REPORTED_MOST);
         let full = held || path.standing >= congested;
         // From 0, no queue, to 1, congestion.
         let (queue, calm) = match path.reported {
@@ -155,7 +158,8 @@ impl Target {
             };
         }
         let watched = full || path.reported.is_none() || path.arrivals.spread().is_watched(now);
-        self.total = self.total.min(carried * if watched { SHARE } else { SHARE_UNWATCHED });
+        let share = if watched || self.share() <= OTHERS { SHARE } else { SHARE_UNWATCHED };
+        self.total = self.total.min(carried * share);
     }
 
     /// What the link carried while the queue stood.
@@ -164,7 +168,7 @@ impl Target {
             let spread = path.arrivals.spread();
             let most = spread.narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
             let alone = match (spread.narrowest(now), spread.narrowest_now(now)) {
-                (Some(middle), Some(newest)) if spread.is_watched(now) && self.total > middle * ALONE => {
+                (Some(middle), Some(newest)) if spread.is_watched(now) && self.share() > OTHERS => {
                     (middle.min(newest) * ALONE_LEAST).min(self.total)
                 }
                 _ => 0.0,
@@ -218,10 +222,14 @@ impl Target {
         }
     }
 
+    /// Our part of the link, as far as frames have ever shown it.
+    fn share(&self) -> f64 {
+        self.seen.map_or(1.0, |narrowest| (self.total / narrowest).min(1.0))
+    }
+
     /// The own bytes that, standing, are congestion by the reports. Who has more of the link gives way sooner.
-    fn own_queue(&self, now: Duration, path: &Path) -> u64 {
-        let share = path.arrivals.spread().narrowest(now).map_or(1.0, |narrowest| (self.total / narrowest).min(1.0));
-        let alone = ((share - OTHERS) / (1.0 - OTHERS)).max(0.0);
+    fn own_queue(&self) -> u64 {
+        let alone = ((self.share() - OTHERS) / (1.0 - OTHERS)).max(0.0);
         (REPORTED_QUEUE + (REPORTED_QUEUE_ALONE - REPORTED_QUEUE) * alone) as u64
     }
 
