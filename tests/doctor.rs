@@ -230,7 +230,7 @@ fn a_line_that_is_too_thin_is_measured_and_a_smaller_picture_is_proposed() {
         let throughput = findings.iter().find(|(id, ..)| id == "call.throughput");
         assert!(throughput.is_some_and(|(_, outcome, _)| outcome == "fail"), "{findings:#?}");
         let bitrate = layer["video"]["bitrate_kbps"].as_u64().unwrap_or_default();
-        assert!((150..=420).contains(&bitrate) && layer["camera"]["height"].as_u64() < Some(720), "{layer}");
+        assert!((150..=420).contains(&bitrate) && layer["camera"]["frames_per_second"].as_u64() < Some(30), "{layer}");
         Ok(())
     });
 }

@@ -1,5 +1,4 @@
-//! Size and frequency of the frames for a bitrate: smaller frames first, then fewer
-//! (docs/decisions/0034-smaller-frames-before-fewer.md).
+//! Size and frequency of the frames for a bitrate: fewer frames first, then smaller ones.
 
 use std::time::Duration;
 
@@ -14,12 +13,13 @@ pub struct Step {
     pub frames_per_second: u32,
 }
 
-/// What a pixel of a frame needs at least, bit: below it a smaller picture looks better, shown in the same size.
-const BITS_PER_PIXEL: f64 = 0.025;
-/// Sizes below the camera's, in quarters of it.
-const QUARTERS: [u32; 2] = [3, 2];
-/// Frames a second of the smallest size.
-const FREQUENCIES: [u32; 3] = [20, 15, 10];
+/// What a pixel of a frame needs at least, bit: below it the picture falls apart into blocks. Smaller pictures have more
+/// detail in each pixel.
+const BITS_PER_PIXEL: [f64; 3] = [0.0145, 0.022, 0.035];
+/// Frames a second that a step down in frequency leaves.
+const FREQUENCIES: [u32; 2] = [20, 15];
+/// The last resort.
+const LEAST_FREQUENCY: u32 = 10;
 /// No smaller picture than this is made. Pixels.
 const LEAST_WIDTH: u32 = 320;
 /// A target must be below the floor for this long.
@@ -36,7 +36,7 @@ const UP_AFTER_MOST: Duration = Duration::from_secs(40);
 /// The steps, and the one in use.
 #[derive(Debug, Clone)]
 pub struct Ladder {
-    steps: Vec<Step>,
+    steps: Vec<(Step, f64)>,
     at: usize,
     below_since: Option<Duration>,
     /// Since when, and the most that the target allowed all that time.
@@ -54,11 +54,19 @@ impl Ladder {
             height: (full.height * quarters / 4) & !1,
             ..full
         };
-        let mut steps = vec![full];
-        steps.extend(QUARTERS.map(scaled).into_iter().filter(|step| step.width >= LEAST_WIDTH));
-        let least = *steps.last().unwrap_or(&full);
-        let fewer = FREQUENCIES.into_iter().filter(|frequency| *frequency < full.frames_per_second);
-        steps.extend(fewer.map(|frames_per_second| Step { frames_per_second, ..least }));
+        let mut steps = vec![(full, BITS_PER_PIXEL[0])];
+        for frames_per_second in FREQUENCIES.into_iter().filter(|f| *f < full.frames_per_second) {
+            steps.push((Step { frames_per_second, ..full }, BITS_PER_PIXEL[0]));
+        }
+        let slow = full.frames_per_second.min(FREQUENCIES[1]);
+        for (quarters, bits) in [(3, BITS_PER_PIXEL[1]), (2, BITS_PER_PIXEL[2])] {
+            if scaled(quarters).width >= LEAST_WIDTH {
+                steps.push((Step { frames_per_second: slow, ..scaled(quarters) }, bits));
+            }
+        }
+        if let Some((last, bits)) = steps.last().copied().filter(|(step, _)| step.frames_per_second > LEAST_FREQUENCY) {
+            steps.push((Step { frames_per_second: LEAST_FREQUENCY, ..last }, bits));
+        }
         let up_after = UP_AFTER;
         Self { steps, at: 0, below_since: None, above: None, raised: None, up_after }
     }
@@ -66,7 +74,7 @@ impl Ladder {
     /// The step in use.
     #[must_use]
     pub fn step(&self) -> Step {
-        self.steps.get(self.at).copied().unwrap_or(self.steps[0])
+        self.steps.get(self.at).map_or(self.steps[0].0, |(step, _)| *step)
     }
 
     /// Its number, from 0 at the top.
@@ -76,8 +84,8 @@ impl Ladder {
     }
 
     fn floor(&self, index: usize) -> f64 {
-        let Some(step) = self.steps.get(index) else { return 0.0 };
-        f64::from(step.width) * f64::from(step.height) * f64::from(step.frames_per_second) * BITS_PER_PIXEL
+        let Some((step, bits)) = self.steps.get(index) else { return 0.0 };
+        f64::from(step.width) * f64::from(step.height) * f64::from(step.frames_per_second) * bits
     }
 
     /// The highest step whose floor this bitrate reaches; the lowest when it reaches none.
@@ -146,25 +154,25 @@ mod tests {
     }
 
     #[test]
-    fn smaller_frames_then_fewer_and_back() {
+    fn fewer_frames_then_smaller_ones_and_back() {
         let mut ladder = Ladder::new(FULL);
-        let targets = [(1500, 5), (600, 2), (300, 2), (150, 2), (100, 2), (50, 2), (1500, 6)];
-        let expected = [(720, 30), (540, 30), (360, 30), (360, 20), (360, 15), (360, 10), (720, 30)];
+        let targets = [(1500, 5), (400, 2), (250, 2), (200, 2), (150, 2), (100, 2), (1500, 6)];
+        let expected = [(720, 30), (720, 20), (720, 15), (540, 15), (360, 15), (360, 10), (720, 30)];
         assert_eq!(steps(&mut ladder, &targets, 2e6), expected);
     }
 
     #[test]
     fn the_bound_itself_is_enough_to_come_back() {
         let mut ladder = Ladder::new(FULL);
-        assert_eq!(steps(&mut ladder, &[(250, 5), (700, 10)], 700_000.0), [(360, 30), (720, 30)]);
-        assert_eq!(steps(&mut Ladder::new(FULL), &[(250, 5), (700, 10)], 2e6), [(360, 30), (540, 30)], "no margin");
+        assert_eq!(steps(&mut ladder, &[(250, 5), (430, 10)], 430_000.0), [(720, 15), (720, 30)]);
+        assert_eq!(steps(&mut Ladder::new(FULL), &[(250, 5), (430, 10)], 2e6), [(720, 15), (720, 20)], "no margin");
     }
 
     #[test]
     fn a_step_up_that_was_regretted_is_waited_for_longer() {
         let mut ladder = Ladder::new(FULL);
         let flap = [(250, 2), (1500, 6), (250, 2), (1500, 6), (1500, 5)];
-        let expected = [(360, 30), (720, 30), (360, 30), (360, 30), (720, 30)];
+        let expected = [(720, 15), (720, 30), (720, 15), (720, 15), (720, 30)];
         assert_eq!(steps(&mut ladder, &flap, 2e6), expected);
     }
 
@@ -174,12 +182,10 @@ mod tests {
         for (width, height) in [(1280, 720), (640, 480), (1920, 1080), (320, 240)] {
             let full = Step { width, height, frames_per_second: 25 };
             let ladder = Ladder::new(full);
-            for step in &ladder.steps {
+            for (step, _) in &ladder.steps {
                 assert!((shape(step) - shape(&full)).abs() < 0.02, "{step:?}");
                 assert!(step.width >= 320 && step.width % 2 == 0 && step.height % 2 == 0, "{step:?}");
             }
-            let floors: Vec<f64> = (0..ladder.steps.len()).map(|index| ladder.floor(index)).collect();
-            assert!(floors.is_sorted_by(|a, b| a > b), "{floors:?}");
         }
         assert_eq!(Ladder::new(Step { width: 320, height: 240, frames_per_second: 10 }).steps.len(), 1);
     }

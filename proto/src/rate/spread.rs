@@ -15,10 +15,7 @@ const BYTES: u64 = 1000;
 const AT_ONCE: Duration = Duration::from_millis(1);
 /// Frames that are looked at, and how old they may be: where frames are a packet each, or none is sent, nothing is known.
 const FRAMES: usize = 12;
-const NEWEST: usize = FRAMES / 4;
 const RECENT: Duration = Duration::from_secs(4);
-/// Of a link that is watched, the newest frames are no older than this.
-const WATCHED: Duration = Duration::from_millis(600);
 
 /// The frames that arrived last.
 #[derive(Debug, Clone, Default)]
@@ -58,12 +55,7 @@ impl Spread {
 
     /// The same, by the last frames alone: sooner, and less certain.
     pub(super) fn narrowest_now(&self, now: Duration) -> Option<f64> {
-        self.middle(now, NEWEST)
-    }
-
-    /// Whether a change of the link would be seen: frames of several packets come all the time.
-    pub(super) fn is_watched(&self, now: Duration) -> bool {
-        self.rates.iter().rev().nth(NEWEST - 1).is_some_and(|(at, _)| now.saturating_sub(*at) <= WATCHED)
+        self.middle(now, FRAMES / 4)
     }
 
     fn middle(&self, now: Duration, frames: usize) -> Option<f64> {
@@ -107,7 +99,6 @@ mod tests {
         assert_eq!(spread.narrowest_now(at(800)), Some(2_500_000.0), "sooner");
         add(&mut spread, 800, 13, 0);
         assert_eq!(spread.narrowest(at(1000)), Some(20_000_000.0), "at least");
-        assert!(spread.is_watched(at(1400)) && !spread.is_watched(at(1401)));
         assert_eq!(spread.narrowest(at(5000)), None, "too old");
     }
 

@@ -18,12 +18,8 @@ const QUEUE: u64 = 4000;
 /// As delay it is never less, since acknowledgements come late, and never more, since people talk.
 pub(super) const CONGESTED: Duration = Duration::from_millis(30);
 const CONGESTED_MOST: Duration = Duration::from_millis(120);
-/// The same by the server's reports, which are exact: where others send too, and where the link is ours alone.
-const REPORTED_QUEUE: f64 = 2500.0;
-const REPORTED_QUEUE_ALONE: f64 = 1250.0;
-/// Up to this share of what the narrowest part lets through the first holds. Packets of others between our own make the
-/// narrowest seem narrower by up to a half.
-const OTHERS: f64 = 0.65;
+/// The same by the server's reports, which are exact.
+const REPORTED_QUEUE: u64 = 2500;
 const REPORTED: Duration = Duration::from_millis(15);
 const REPORTED_MOST: Duration = Duration::from_millis(60);
 /// Below this the link may have more room than it seems.
@@ -32,8 +28,6 @@ const CALM: Duration = Duration::from_millis(20);
 const CALM_FOR: Duration = Duration::from_millis(700);
 /// Of what the link carried while the queue stood, what is sent: less, so that the queue drains.
 const SHARE: f64 = 0.92;
-/// The same where frames are of one packet each: on so narrow a link a queue takes longer to drain.
-const SHARE_UNWATCHED: f64 = 0.85;
 /// While the queue drains, a link that carries this share of what is sent is not slower than was thought.
 const KEEPS_UP: f64 = 0.95;
 /// What the link carried is measured over this time.
@@ -43,8 +37,6 @@ const REPORTED_OVER: Duration = Duration::from_millis(250);
 /// reports, which show a queue before it is long.
 const CARRIED_LEAST: f64 = 0.7;
 const REPORTED_LEAST: f64 = 0.85;
-/// A link that is ours alone carries at least this share of what its narrowest part lets through.
-const ALONE_LEAST: f64 = 0.85;
 /// A link whose narrowest part lets less through than this share of what is sent has become slower.
 const SLOWER: f64 = 0.8;
 /// And one that lets through this much more than when a queue stood last has become faster.
@@ -64,8 +56,6 @@ const NEAR: f64 = 0.85;
 const BEYOND: f64 = 1.04;
 /// The climb there, a second: the same for all, so that who has less of a shared link gains on who has more.
 const CAUTION: f64 = 60_000.0;
-/// And not more than this share of the target.
-const CAUTION_SHARE: f64 = 0.15;
 /// It begins after this time without a queue, where the link is ours alone; where others send too, sooner.
 const REST: Duration = Duration::from_secs(4);
 /// The encoder needs this long to follow; a queue that stands right after a step down is still the old one.
@@ -87,8 +77,6 @@ pub(super) struct Target {
     ceiling: f64,
     /// What the narrowest part of the way let through then, if it is known, bit/s.
     narrowest: Option<f64>,
-    /// And when it was seen last, however long ago: who is starved has small frames, which show nothing.
-    seen: Option<f64>,
 }
 
 impl Target {
@@ -102,7 +90,6 @@ impl Target {
             rivals: false,
             ceiling: 0.0,
             narrowest: None,
-            seen: None,
         }
     }
 
@@ -115,12 +102,11 @@ impl Target {
             self.total = self.total.max(self.before / 2.0);
         }
         self.rivals = path.rivals.present();
-        self.seen = path.arrivals.spread().narrowest(now).or(self.seen);
         if path.rivals.on_trial() && !held {
             return;
         }
         let congested = seconds(QUEUE, self.total).clamp(CONGESTED, CONGESTED_MOST);
-        let reported = seconds(self.own_queue(), self.total).clamp(REPORTED, REPORTED_MOST);
+        let reported = seconds(REPORTED_QUEUE, self.total).clamp(REPORTED, REPORTED_MOST);
         let full = held || path.standing >= congested;
         // From 0, no queue, to 1, congestion.
         let (queue, calm) = match path.reported {
@@ -157,23 +143,14 @@ impl Target {
                 (middle, _) => middle,
             };
         }
-        let watched = full || path.reported.is_none() || path.arrivals.spread().is_watched(now);
-        let share = if watched || self.share() <= OTHERS { SHARE } else { SHARE_UNWATCHED };
-        self.total = self.total.min(carried * share);
+        self.total = self.total.min(carried * SHARE);
     }
 
     /// What the link carried while the queue stood.
     fn carried(&self, now: Duration, path: &Path, full: bool) -> f64 {
         if !full && let Some(carried) = path.arrivals.carried(REPORTED_OVER) {
-            let spread = path.arrivals.spread();
-            let most = spread.narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
-            let alone = match (spread.narrowest(now), spread.narrowest_now(now)) {
-                (Some(middle), Some(newest)) if spread.is_watched(now) && self.share() > OTHERS => {
-                    (middle.min(newest) * ALONE_LEAST).min(self.total)
-                }
-                _ => 0.0,
-            };
-            return carried.min(most).max(self.total * REPORTED_LEAST).max(alone);
+            let most = path.arrivals.spread().narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
+            return carried.min(most).max(self.total * REPORTED_LEAST);
         }
         let carried = path.rate(now, CARRIED_OVER).unwrap_or(f64::INFINITY).min(path.capacity());
         // Right after a link became slower, what was acknowledged is still of before.
@@ -203,10 +180,10 @@ impl Target {
         }
         let climb = if (ceiling * NEAR..ceiling * BEYOND).contains(&self.total) {
             self.calm_since = None;
-            if !self.rested(now, path) {
+            if !self.rested(now) {
                 return;
             }
-            CAUTION.min(self.total * CAUTION_SHARE)
+            CAUTION
         } else {
             let doublings = (calm_for.div_duration_f64(CALM_FOR) - 0.5).clamp(0.0, DOUBLINGS);
             (CLIMB + self.total * CLIMB_SHARE) * doublings.exp2()
@@ -222,21 +199,9 @@ impl Target {
         }
     }
 
-    /// Our part of the link, as far as frames have ever shown it.
-    fn share(&self) -> f64 {
-        self.seen.map_or(1.0, |narrowest| (self.total / narrowest).min(1.0))
-    }
-
-    /// The own bytes that, standing, are congestion by the reports. Who has more of the link gives way sooner.
-    fn own_queue(&self) -> u64 {
-        let alone = ((self.share() - OTHERS) / (1.0 - OTHERS)).max(0.0);
-        (REPORTED_QUEUE + (REPORTED_QUEUE_ALONE - REPORTED_QUEUE) * alone) as u64
-    }
-
-    /// Whether it is time to look if the link carries more. It always is where nothing would show it without a look.
-    fn rested(&self, now: Duration, path: &Path) -> bool {
-        let narrowest = self.narrowest.filter(|_| path.arrivals.spread().is_watched(now));
-        let share = narrowest.map_or(0.0, |narrowest| (self.total / narrowest).min(1.0));
+    /// Whether it is time to look if the link carries more. Without the server's reports it always is.
+    fn rested(&self, now: Duration) -> bool {
+        let share = self.narrowest.map_or(0.0, |narrowest| (self.total / narrowest).min(1.0));
         self.stepped.is_none_or(|at| now.saturating_sub(at) >= REST.mul_f64(share))
     }
 }
