@@ -64,7 +64,9 @@ fn machine() -> Result<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    // The product's half may run in the root of another system.
+    let root = std::env::var("KIOSK_ROOTFS").unwrap_or_default();
+    let system = fs::read_to_string(format!("{root}/etc/os-release")).unwrap_or_default();
     let system = system.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("unknown system");
     let date = run(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
     let model = model.map_or("unknown processor", |(_, name)| name);
