@@ -9,5 +9,6 @@ pub mod publish;
 pub mod quality;
 pub mod receive;
 pub mod recording;
+pub mod webrtcsink;
 pub mod whole;
 pub mod y4m;

@@ -1,5 +1,5 @@
-//! The peers that the daemon is compared with: `webrtcbin` as it comes, with the daemon's encoder at a fixed bitrate.
-//! They send the same recording with the same codes. Nothing watches the link.
+//! The peers that the daemon is compared with: `webrtcbin` as it comes, with the daemon's encoder at a fixed bitrate, and
+//! [`crate::webrtcsink`]. They send the same recording with the same codes. Nothing of the daemon's watches the link.
 //!
 //! As in the daemon, what captures has a pipeline of its own: it starts over at the recording's end, the connection does
 //! not.
@@ -22,6 +22,8 @@ use kiosk_proto::timecode::{self, Code, SAMPLE_RATE, ToneSource};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::webrtcsink;
+
 /// How long gathering may take.
 const GATHERING: Duration = Duration::from_secs(10);
 /// The daemon's own (src/media/publish.rs): payload bytes of a packet, and what is negotiated.
@@ -41,6 +43,8 @@ pub struct Publisher {
     capture: gst::Pipeline,
     pipeline: gst::Pipeline,
     webrtc: gst::Element,
+    /// Of `webrtcsink`, which makes the offer and takes the answer itself.
+    signaller: Option<glib::Object>,
     transport: Transport,
 }
 
@@ -50,8 +54,6 @@ impl Publisher {
     /// # Errors
     /// When an element is missing or the recording can't be played.
     pub fn start(options: &PublisherOptions) -> Result<Self> {
-        // A retransmission makes sense over UDP only; the daemon negotiates none.
-        let video = if options.transport == Transport::Udp { format!("{VIDEO}{VIDEO_UDP}") } else { VIDEO.to_owned() };
         let (width, height) = options.size;
         let raw =
             format!("video/x-raw,format=I420,width={width},height={height},framerate=30/1,pixel-aspect-ratio=1/1");
@@ -59,34 +61,37 @@ impl Publisher {
             "filesrc name=file ! decodebin ! videoconvert ! videoscale ! videorate ! {raw} ! appsink name=out"
         ))?;
         named::<gst::Element>(&capture, "file")?.set_property("location", options.recording.display().to_string());
-        let pipeline = pipeline(&format!(
-            "webrtcbin name=webrtc latency=0 bundle-policy=max-bundle \
-             appsrc name=pictures caps=\"{raw}\" format=time is-live=true do-timestamp=true max-buffers=2 max-bytes=0 \
-             leaky-type=downstream ! {encoder} \
-             ! rtph264pay name=videopay pt=96 ssrc=1001 mtu={MTU} config-interval=-1 aggregate-mode=zero-latency \
-             ! capssetter join=true caps=\"{video}\" ! webrtc. \
-             audiotestsrc name=tones is-live=true wave=silence samplesperbuffer=480 \
-             ! audio/x-raw,format=S16LE,rate={SAMPLE_RATE},channels=1 \
-             ! opusenc audio-type=voice frame-size=20 inband-fec=false ! rtpopuspay pt=111 ssrc=1002 ! webrtc.",
-            encoder = encoder_description(options)?,
-        ))?;
+        let sources = [
+            format!(
+                "appsrc name=pictures caps=\"{raw}\" format=time is-live=true do-timestamp=true max-buffers=2 \
+                 max-bytes=0 leaky-type=downstream"
+            ),
+            format!(
+                "audiotestsrc name=tones is-live=true wave=silence samplesperbuffer=480 \
+                 ! audio/x-raw,format=S16LE,rate={SAMPLE_RATE},channels=1"
+            ),
+        ];
+        let pipeline = match &options.webrtcsink {
+            Some(plugin) => webrtcsink::pipeline(plugin, &sources, options.bits_per_second)?,
+            None => webrtcbin(&sources, options)?,
+        };
         lead(&named(&capture, "out")?, named(&pipeline, "pictures")?, &raw.parse()?)?;
         write_tones(&named::<gst::Element>(&pipeline, "tones")?.static_pad("src").context("the sound's pad")?);
-        let webrtc: gst::Element = named(&pipeline, "webrtc")?;
-        limit_to(&webrtc, options.transport)?;
-        for (index, caps) in [video.as_str(), AUDIO].iter().enumerate() {
-            let pad = webrtc.static_pad(&format!("sink_{index}")).context("a pad of webrtcbin")?;
-            if let Some(transceiver) = pad.property::<Option<glib::Object>>("transceiver") {
-                transceiver.set_property_from_str("direction", "sendonly");
-                transceiver.set_property("codec-preferences", caps.parse::<gst::Caps>()?);
-                if options.transport == Transport::Udp {
-                    transceiver.set_property("do-nack", true);
-                }
-            }
-        }
-        pipeline.set_state(gst::State::Playing)?;
-        capture.set_state(gst::State::Playing)?;
-        Ok(Self { capture, pipeline, webrtc, transport: options.transport })
+        let play = || -> Result<()> {
+            pipeline.set_state(gst::State::Playing)?;
+            capture.set_state(gst::State::Playing)?;
+            Ok(())
+        };
+        let (webrtc, signaller) = if options.webrtcsink.is_some() {
+            let sink = named(&pipeline, "webrtc")?;
+            let session = webrtcsink::Session::new(&sink, options.transport)?;
+            play()?;
+            session.begin(&pipeline)?
+        } else {
+            play()?;
+            (named(&pipeline, "webrtc")?, None)
+        };
+        Ok(Self { capture, pipeline, webrtc, signaller, transport: options.transport })
     }
 
     /// The offer, with all candidates in it.
@@ -94,9 +99,11 @@ impl Publisher {
     /// # Errors
     /// When `webrtcbin` refuses or gathers nothing.
     pub fn offer(&self) -> Result<String> {
-        let reply = self.ask("create-offer", None::<gst::Structure>.to_send_value())?.context("no reply")?;
-        let offer = reply.get::<webrtc::WebRTCSessionDescription>("offer").context("webrtcbin made no offer")?;
-        self.ask("set-local-description", offer.to_send_value())?;
+        if self.signaller.is_none() {
+            let reply = self.ask("create-offer", None::<gst::Structure>.to_send_value())?.context("no reply")?;
+            let offer = reply.get::<webrtc::WebRTCSessionDescription>("offer").context("webrtcbin made no offer")?;
+            self.ask("set-local-description", offer.to_send_value())?;
+        }
         let end = Instant::now() + GATHERING;
         let gathered = || {
             let state = self.webrtc.property::<webrtc::WebRTCICEGatheringState>("ice-gathering-state");
@@ -121,7 +128,11 @@ impl Publisher {
     pub fn answer(&self, answer: &str) -> Result<()> {
         let parsed = sdp::SDPMessage::parse_buffer(filter(self.transport, Direction::Incoming, answer).as_bytes())?;
         let description = webrtc::WebRTCSessionDescription::new(webrtc::WebRTCSDPType::Answer, parsed);
-        self.ask("set-remote-description", description.to_send_value()).map(drop)
+        match &self.signaller {
+            Some(signaller) => webrtcsink::answer(signaller, &description),
+            None => self.ask("set-remote-description", description.to_send_value()).map(drop)?,
+        }
+        Ok(())
     }
 
     /// Lets the recording start over when it is at its end. To be called often.
@@ -129,20 +140,8 @@ impl Publisher {
     /// # Errors
     /// When a pipeline has failed.
     pub fn look(&self) -> Result<()> {
-        for pipeline in [&self.capture, &self.pipeline] {
-            let Some(bus) = pipeline.bus() else { continue };
-            while let Some(message) = bus.pop_filtered(&[gst::MessageType::Error, gst::MessageType::Eos]) {
-                match message.view() {
-                    gst::MessageView::Error(error) => {
-                        bail!("{} ({})", error.error().message(), error.debug().unwrap_or_default())
-                    }
-                    _ => {
-                        pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, gst::ClockTime::ZERO)?
-                    }
-                }
-            }
-        }
-        Ok(())
+        look(&self.capture)?;
+        look(&self.pipeline)
     }
 
     fn ask(&self, action: &str, argument: glib::SendValue) -> Result<Option<gst::Structure>> {
@@ -165,6 +164,46 @@ impl Drop for Publisher {
             let _ = pipeline.set_state(gst::State::Null);
         }
     }
+}
+
+/// Lets a recording that is at its end start over; an error when the pipeline has failed.
+pub(crate) fn look(pipeline: &gst::Pipeline) -> Result<()> {
+    let Some(bus) = pipeline.bus() else { return Ok(()) };
+    while let Some(message) = bus.pop_filtered(&[gst::MessageType::Error, gst::MessageType::Eos]) {
+        match message.view() {
+            gst::MessageView::Error(error) => {
+                bail!("{} ({})", error.error().message(), error.debug().unwrap_or_default())
+            }
+            _ => pipeline.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, gst::ClockTime::ZERO)?,
+        }
+    }
+    Ok(())
+}
+
+/// `webrtcbin` with the daemon's encoders, and its streams ready for an offer.
+fn webrtcbin([pictures, tones]: &[String; 2], options: &PublisherOptions) -> Result<gst::Pipeline> {
+    // A retransmission makes sense over UDP only; the daemon negotiates none.
+    let video = if options.transport == Transport::Udp { format!("{VIDEO}{VIDEO_UDP}") } else { VIDEO.to_owned() };
+    let pipeline = pipeline(&format!(
+        "webrtcbin name=webrtc latency=0 bundle-policy=max-bundle {pictures} ! {encoder} \
+         ! rtph264pay name=videopay pt=96 ssrc=1001 mtu={MTU} config-interval=-1 aggregate-mode=zero-latency \
+         ! capssetter join=true caps=\"{video}\" ! webrtc. \
+         {tones} ! opusenc audio-type=voice frame-size=20 inband-fec=false ! rtpopuspay pt=111 ssrc=1002 ! webrtc.",
+        encoder = encoder_description(options)?,
+    ))?;
+    let webrtc: gst::Element = named(&pipeline, "webrtc")?;
+    limit_to(&webrtc, options.transport)?;
+    for (index, caps) in [video.as_str(), AUDIO].iter().enumerate() {
+        let pad = webrtc.static_pad(&format!("sink_{index}")).context("a pad of webrtcbin")?;
+        if let Some(transceiver) = pad.property::<Option<glib::Object>>("transceiver") {
+            transceiver.set_property_from_str("direction", "sendonly");
+            transceiver.set_property("codec-preferences", caps.parse::<gst::Caps>()?);
+            if options.transport == Transport::Udp {
+                transceiver.set_property("do-nack", true);
+            }
+        }
+    }
+    Ok(pipeline)
 }
 
 /// The daemon's software encoder with the daemon's settings, at the bitrate that all peers may use at most.
@@ -195,7 +234,7 @@ fn filter(transport: Transport, direction: Direction, sdp: &str) -> String {
 }
 
 /// Only TCP, or only UDP.
-fn limit_to(webrtc: &gst::Element, transport: Transport) -> Result<()> {
+pub(crate) fn limit_to(webrtc: &gst::Element, transport: Transport) -> Result<()> {
     let agent = webrtc.property::<Option<glib::Object>>("ice-agent").context("webrtcbin has no ICE agent")?;
     agent.set_property("ice-udp", transport == Transport::Udp);
     agent.set_property("ice-tcp", transport == Transport::Tcp);
@@ -228,11 +267,11 @@ fn lead(out: &app::AppSink, pictures: app::AppSrc, caps: &gst::Caps) -> Result<(
     Ok(())
 }
 
-fn pipeline(description: &str) -> Result<gst::Pipeline> {
+pub(crate) fn pipeline(description: &str) -> Result<gst::Pipeline> {
     gst::parse::launch(description)?.downcast().map_err(|_| anyhow!("{description} is no pipeline"))
 }
 
-fn named<T: IsA<gst::Element>>(pipeline: &gst::Pipeline, name: &str) -> Result<T> {
+pub(crate) fn named<T: IsA<gst::Element>>(pipeline: &gst::Pipeline, name: &str) -> Result<T> {
     let element = pipeline.by_name(name).and_then(|element| element.downcast().ok());
     element.with_context(|| format!("the pipeline has no usable {name}"))
 }
@@ -259,4 +298,27 @@ fn write_tones(pad: &gst::Pad) {
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_candidates_of_the_transport_are_left() {
+        let lines = [
+            "a=mid:0",
+            "a=candidate:1 1 UDP 2122 192.0.2.1 40000 typ host",
+            "a=candidate:2 1 TCP 1015 192.0.2.1 9 typ host tcptype active",
+            "a=candidate:3 1 tcp 1010 192.0.2.1 40001 typ host tcptype passive",
+        ];
+        let left = |transport, direction| {
+            let left = filter(transport, direction, &lines.join("\r\n"));
+            lines.iter().enumerate().filter(|(_, line)| left.contains(*line)).map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        assert_eq!(left(Transport::Tcp, Direction::Outgoing), [0, 2]);
+        assert_eq!(left(Transport::Tcp, Direction::Incoming), [0, 3]);
+        assert_eq!(left(Transport::Udp, Direction::Outgoing), [0, 1]);
+        assert_eq!(left(Transport::Udp, Direction::Incoming), [0, 1]);
+    }
 }

@@ -31,6 +31,8 @@ pub enum Peer {
     WebrtcbinUdp,
     /// Headless Chromium, over TCP.
     ChromiumTcp,
+    /// `webrtcsink` of gst-plugins-rs with its congestion control, over TCP. Only when asked for: it is built apart.
+    WebrtcsinkTcp,
 }
 
 /// What a peer's media go over.
@@ -62,8 +64,10 @@ pub struct PublisherOptions {
     pub recording: PathBuf,
     /// Pixels: width, height.
     pub size: (u32, u32),
-    /// What the encoder is told, and keeps.
+    /// What the encoder is told, and keeps; `webrtcsink` begins with it, and never tells it more.
     pub bits_per_second: u64,
+    /// The plugin with `webrtcsink`; without it, `webrtcbin` sends.
+    pub webrtcsink: Option<PathBuf>,
 }
 
 /// What all senders of a run need.
@@ -96,7 +100,8 @@ pub enum Sender {
 
 impl Peer {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Kioskd, Self::WebrtcbinTcp, Self::WebrtcbinUdp, Self::ChromiumTcp];
+    pub const ALL: [Self; 5] =
+        [Self::Kioskd, Self::WebrtcbinTcp, Self::WebrtcbinUdp, Self::ChromiumTcp, Self::WebrtcsinkTcp];
 
     /// What it is called on the command line.
     pub fn name(self) -> &'static str {
@@ -105,12 +110,18 @@ impl Peer {
             Self::WebrtcbinTcp => "webrtcbin-tcp",
             Self::WebrtcbinUdp => "webrtcbin-udp",
             Self::ChromiumTcp => "chromium-tcp",
+            Self::WebrtcsinkTcp => "webrtcsink-tcp",
         }
     }
 
     /// By name.
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|peer| peer.name() == name)
+    }
+
+    /// Whether it runs when no peer is named.
+    pub fn by_default(self) -> bool {
+        self != Self::WebrtcsinkTcp
     }
 
     /// What its media go over.
@@ -123,7 +134,9 @@ impl Peer {
         let name = publisher_name(number);
         match self {
             Self::Kioskd => start_kioskd(site, &name, room(number)),
-            Self::WebrtcbinTcp | Self::WebrtcbinUdp => start_publisher(site, &name, room(number), self.transport()),
+            Self::WebrtcbinTcp | Self::WebrtcbinUdp | Self::WebrtcsinkTcp => {
+                start_publisher(site, &name, room(number), self)
+            }
             Self::ChromiumTcp => start_chromium(site, &name, room(number)),
         }
     }
@@ -175,10 +188,22 @@ fn start_kioskd(site: &Site, name: &str, room: u64) -> Result<Sender> {
     Ok(Sender::Kioskd(Box::new(kiosk)))
 }
 
-fn start_publisher(site: &Site, name: &str, room: u64, transport: Transport) -> Result<Sender> {
+/// Where `./dev bench link --peer webrtcsink-tcp` leaves the plugin.
+fn webrtcsink() -> Result<PathBuf> {
+    let publisher = built("link-publisher")?;
+    let target = publisher.ancestors().nth(2).unwrap_or(Path::new("target"));
+    let plugin = target.join("webrtcsink/release/liblink_webrtcsink.so");
+    if plugin.is_file() {
+        return Ok(plugin);
+    }
+    let message = format!("{} is missing: `./dev bench link --peer webrtcsink-tcp` builds it", plugin.display());
+    Err(Error::Other(message))
+}
+
+fn start_publisher(site: &Site, name: &str, room: u64, peer: Peer) -> Result<Sender> {
     let tokens = site.janus.agent_tokens(room)?;
     let options = PublisherOptions {
-        transport,
+        transport: peer.transport(),
         server: site.ws_url.clone(),
         token: tokens.token,
         room,
@@ -187,6 +212,7 @@ fn start_publisher(site: &Site, name: &str, room: u64, transport: Transport) -> 
         recording: site.recording.to_owned(),
         size: site.scenario.size,
         bits_per_second: u64::from(MAX_BITRATE_KBPS) * 1000,
+        webrtcsink: if peer == Peer::WebrtcsinkTcp { Some(webrtcsink()?) } else { None },
     };
     let file = write_options(&site.place, name, &options)?;
     let mut command = site.place.product_command(built("link-publisher")?);

@@ -154,19 +154,24 @@ impl Plot {
 }
 
 fn legend(svg: &mut String, runs: &[&Records]) {
-    let mut x = LEFT;
+    let (mut x, mut y) = (LEFT, 46);
     for (run, colour) in runs.iter().zip(COLOURS) {
         let ages = run.frames.iter().filter(|frame| run.whole().has(frame.shown_us));
         let ages = ages.map(|frame| frame.shown_us.saturating_sub(frame.captured_us) as f64 / 1000.0);
         let p95 = Spread::of(ages).map_or("no picture".into(), |spread| format!("p95 {:.0} ms", spread.p95));
         let name = format!("{}, {p95}", escape(&run.run.peer));
+        let width = 44.0 + 6.8 * name.len() as f64;
+        if x + width > RIGHT {
+            (x, y) = (LEFT, y + 18);
+        }
         let _ = writeln!(
             svg,
-            "<path d=\"M{x:.0} 46h20\" stroke=\"{colour}\" stroke-width=\"4\" stroke-linecap=\"round\"/>\
-             <text x=\"{:.0}\" y=\"50\">{name}</text>",
-            x + 28.0
+            "<path d=\"M{x:.0} {y}h20\" stroke=\"{colour}\" stroke-width=\"4\" stroke-linecap=\"round\"/>\
+             <text x=\"{:.0}\" y=\"{}\">{name}</text>",
+            x + 28.0,
+            y + 4
         );
-        x += 44.0 + 6.8 * name.len() as f64;
+        x += width;
     }
 }
 
@@ -301,6 +306,17 @@ mod tests {
         }
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
         assert_eq!(scenario("nothing", &[], None), "");
+    }
+
+    #[test]
+    fn names_that_do_not_fit_into_one_line_go_on_in_the_next() {
+        let runs: Vec<Records> = ["kioskd", "webrtcbin-tcp", "webrtcbin-udp", "chromium-tcp", "webrtcsink-tcp"]
+            .map(|peer| records(peer, 50_000))
+            .into();
+        let svg = scenario("all", &runs.iter().collect::<Vec<_>>(), None);
+        let y = |name: &str| svg.lines().find(|line| line.contains(name)).is_some_and(|line| line.contains("y=\"50\""));
+        assert!(y("kioskd") && y("chromium-tcp") && !y("webrtcsink-tcp"), "{svg}");
+        assert!(svg.contains("webrtcsink-tcp, p95"));
     }
 
     #[test]
