@@ -106,8 +106,10 @@ fn entrance(pipeline: &gst::Pipeline, name: &str, inlet: &Inlet, caps: Option<&g
 }
 
 fn reader(played: &Playback, seen: &Arc<Mutex<Seen>>) -> Result<gst::Pipeline, MediaError> {
+    // Each is read also where the other never comes: a sink that waits for its first buffer keeps the others from playing.
     let pipeline = pipeline(
-        "appsrc name=pictures ! appsink name=shown sync=false appsrc name=sound ! appsink name=heard sync=false",
+        "appsrc name=pictures ! appsink name=shown sync=false async=false \
+         appsrc name=sound ! appsink name=heard sync=false async=false",
     )?;
     entrance(&pipeline, "pictures", &played.pictures, None)?;
     entrance(&pipeline, "sound", &played.sound, Some(&port::audio_caps()))?;

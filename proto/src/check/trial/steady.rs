@@ -137,13 +137,15 @@ fn sound(steady: &Steady) -> Finding {
 
 fn delay(steady: &Steady) -> Option<Finding> {
     let (id, title) = ("call.delay", Text::new("trial call: delay there and back", "시험 통화: 왕복 지연"));
-    let picture = steady.picture?;
-    let (english, korean) = match steady.sound {
-        Some(sound) => (format!(", sound {}", sound.shown()), format!(", 음성 {}", sound.shown())),
-        None => (String::new(), String::new()),
-    };
-    let seen = Text::new(format!("picture {}{english}", picture.shown()), format!("영상 {}{korean}", picture.shown()));
-    let worst = picture.median.max(steady.sound.map_or(Duration::ZERO, |sound| sound.median));
+    let (mut english, mut korean) = (Vec::new(), Vec::new());
+    let parts = [(steady.picture, "picture", "영상"), (steady.sound, "sound", "음성")];
+    for (spread, name, korean_name) in parts {
+        let Some(spread) = spread else { continue };
+        english.push(format!("{name} {}", spread.shown()));
+        korean.push(format!("{korean_name} {}", spread.shown()));
+    }
+    let worst = parts.iter().filter_map(|(spread, ..)| spread.as_ref()).map(|spread| spread.median).max()?;
+    let seen = Text::new(english.join(", "), korean.join(", "));
     if worst <= LATE {
         return Some(Finding::pass(id, title, seen));
     }
@@ -193,8 +195,11 @@ mod tests {
         assert_eq!(only(Steady { sound: None, ..good() }), [("call.sound", Outcome::Warn)]);
         let late = Spread::of(vec![1500 * MS]);
         assert_eq!(only(Steady { sound: late, ..good() }), [("call.delay", Outcome::Warn)]);
-        // Without any picture there is no delay to speak of.
-        assert_eq!(outcomes(&Steady { picture: None, ..good() }).len(), 3);
+        // One of them is enough to know how late it is, and without any there is nothing to say.
+        assert_eq!(only(Steady { picture: None, sound: late, ..good() }), [("call.delay", Outcome::Warn)]);
+        assert_eq!(only(Steady { picture: late, sound: None, ..good() }).last(), Some(&("call.delay", Outcome::Warn)));
+        assert_eq!(outcomes(&Steady { picture: None, ..good() }).len(), 4);
+        assert_eq!(outcomes(&Steady { picture: None, sound: None, ..good() }).len(), 3);
     }
 
     #[test]
