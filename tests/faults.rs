@@ -57,19 +57,6 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).map_err(Error::io(path.display().to_string()))
 }
 
-/// A new configuration, between two calls.
-fn reload(kiosk: &mut Kiosk, config: &KioskConfig) -> Result<()> {
-    const TAKEN: &str = "takes effect with the next call";
-    let seen = kiosk.process().log_text().matches(TAKEN).count();
-    kiosk.write_config(config)?;
-    kiosk.process().signal(Signal::SIGHUP)?;
-    until(
-        TURN,
-        "the new configuration",
-        || Ok((kiosk.process().log_text().matches(TAKEN).count() > seen).then_some(())),
-    )
-}
-
 /// A second of darkness, 320x240 at 30 frames/s, as YUV4MPEG2.
 fn film() -> String {
     format!(
@@ -245,7 +232,7 @@ fn a_camera_or_an_encoder_that_is_not_there() {
         let recording = world.dir().join("camera.y4m");
         let name = recording.display().to_string();
         let later = config.clone().with("camera", "source", "file").with("camera", "file", name.clone());
-        reload(&mut kiosk, &later.with("camera", "width", 320).with("camera", "height", 240))?;
+        kiosk.reload(&later.with("camera", "width", 320).with("camera", "height", 240))?;
         kiosk.start_call()?;
         says(&mut kiosk, "camera-unavailable", &[&name])?;
         kiosk.wait_state("waiting", TURN)?;
@@ -255,7 +242,7 @@ fn a_camera_or_an_encoder_that_is_not_there() {
         recovers(&mut kiosk)?;
         kiosk.end_call()?;
 
-        reload(&mut kiosk, &config.clone().with("video", "encoder", "mpph264enc"))?;
+        kiosk.reload(&config.clone().with("video", "encoder", "mpph264enc"))?;
         kiosk.start_call()?;
         says(&mut kiosk, "no-encoder", &["mpph264enc: not installed", "`kioskd encoders`"])?;
         kiosk.write_config(&config)?;

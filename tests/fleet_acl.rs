@@ -13,7 +13,7 @@ fn broker(world: &World) -> Result<Mosquitto> {
     Mosquitto::start(&world.at(Host::Server)?, Host::Server.address(), &kiosks)
 }
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(45);
 
 #[test]
 fn a_kiosk_reads_what_is_meant_for_it_and_writes_what_is_its_own() {

@@ -158,8 +158,7 @@ fn a_proxy_that_is_none_or_not_there() {
         kiosk.end_call()?;
         kiosk.wait_state("idle", SETUP)?;
 
-        kiosk.write_config(&config.with("proxy", "address", format!("{}:{PORT}", BRANCH.address())))?;
-        kiosk.process().signal(nix::sys::signal::Signal::SIGHUP)?;
+        kiosk.reload(&config.with("proxy", "address", format!("{}:{PORT}", BRANCH.address())))?;
         kiosk.start_call()?;
         let fault = kiosk.wait_fault("server-unreachable", SETUP)?;
         assert!(fault.contains("the proxy 10.77.5.2") && fault.contains("refused"), "{fault}");

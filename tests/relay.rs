@@ -254,8 +254,7 @@ fn a_relay_that_refuses_says_what_to_do() {
         }
         kiosk.end_call()?;
         kiosk.wait_state("idle", SETUP)?;
-        kiosk.write_config(&good)?;
-        kiosk.process().signal(nix::sys::signal::Signal::SIGHUP)?;
+        kiosk.reload(&good)?;
         kiosk.start_call()?;
         let fault = kiosk.wait_fault("media-unreachable", SETUP)?;
         for words in ["(403)", "allowed-peer-ip"] {

@@ -26,8 +26,7 @@ fn a_second_card_that_leads_nowhere_does_no_harm() {
         let mut agent = scene::agent(world, &janus)?;
         let address = Host::Kiosk.address().to_string();
         for config in [config.clone(), config.with("ice", "local_address", address.as_str())] {
-            kiosk.write_config(&config)?;
-            kiosk.process().signal(nix::sys::signal::Signal::SIGHUP)?;
+            kiosk.reload(&config)?;
             kiosk.start_call()?;
             scene::flows(&mut kiosk, &mut agent, SETUP)?;
             let figures =

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// How long Chromium gets to start.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(60);
 /// How long it gets to close.
 const STOP: Duration = Duration::from_secs(10);
 

@@ -6,10 +6,10 @@ use tokio::{runtime::Runtime, time::timeout};
 use zbus::{Connection, connection, object_server::Interface};
 
 /// How long dbus-daemon gets to make its socket.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(45);
 
 /// How long the bus gets to give a name.
-const NAMED: Duration = Duration::from_secs(10);
+const NAMED: Duration = Duration::from_secs(45);
 
 /// A service on a bus, until it is dropped.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ pub const WS_PORT: u16 = 8188;
 /// The room of the first kiosk.
 pub const ROOM: u64 = 1001;
 /// How long Janus gets to listen.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(45);
 
 /// What a test or the demo sets in the site file.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use crate::{
     wait::until,
 };
 use kiosk_proto::figures::CallFigures;
+use nix::sys::signal::Signal;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -18,9 +19,11 @@ use tokio::{runtime::Runtime, time::timeout};
 use zbus::{Connection, connection, proxy::CacheProperties};
 
 /// How long the daemon gets to appear on the bus.
-const START: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(45);
 /// How long a method of the daemon may take.
 const METHOD: Duration = Duration::from_secs(10);
+/// What it says of a configuration that it has read again.
+const READ: &str = "the new configuration takes effect with the next call";
 
 #[zbus::proxy(
     interface = "org.branchkiosk.Kiosk1",
@@ -170,6 +173,18 @@ impl Kiosk {
     /// Writes the configuration file anew; the daemon reads it at SIGHUP or its next start.
     pub fn write_config(&self, config: &KioskConfig) -> Result<()> {
         write_config(&self.file, config, &self.bus)
+    }
+
+    /// Makes a new configuration count between two calls: returns when the daemon has read it.
+    pub fn reload(&mut self, config: &KioskConfig) -> Result<()> {
+        let read = self.process.log_text().matches(READ).count();
+        self.write_config(config)?;
+        self.process.signal(Signal::SIGHUP)?;
+        let log = self.process.log().to_owned();
+        self.process.until(START, "the new configuration", || {
+            let bytes = fs::read(&log).map_err(Error::io(log.display().to_string()))?;
+            Ok((String::from_utf8_lossy(&bytes).matches(READ).count() > read).then_some(()))
+        })
     }
 
     /// Where its D-Bus is.

@@ -25,9 +25,9 @@ pub const PORT: u16 = 8883;
 /// Name of the files of the admin's certificate.
 pub const ADMIN: &str = "admin-test";
 /// How long mosquitto gets to listen.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(45);
 /// How long one message gets to be published.
-const PUBLISH: Duration = Duration::from_secs(10);
+const PUBLISH: Duration = Duration::from_secs(45);
 
 /// A running mosquitto.
 #[derive(Debug)]

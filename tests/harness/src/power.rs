@@ -9,9 +9,9 @@ use nix::sys::signal::Signal;
 use std::time::Duration;
 
 /// How long strace gets to be there.
-const ATTACHED: Duration = Duration::from_secs(10);
+const ATTACHED: Duration = Duration::from_secs(45);
 /// How long a daemon gets to start itself again.
-const RESTARTS: Duration = Duration::from_secs(20);
+const RESTARTS: Duration = Duration::from_secs(45);
 
 /// From now on, the process on the kiosk's host is killed when one of its threads begins the `step`-th of these calls:
 /// before it is done. Each thread counts for itself. Dropped, it lets the process go.

@@ -19,6 +19,8 @@ use std::{
 
 /// How long a program gets to end after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long the kernel gets to take a killed one away on a busy machine.
+const KILLED: Duration = Duration::from_secs(45);
 /// Lines of a log that an error shows.
 const TAIL: usize = 40;
 
@@ -127,7 +129,7 @@ impl Process {
     /// Ends it at once, with all its children, as a crash or a power cut would.
     pub fn kill(&mut self) -> Result<()> {
         self.signal_group(Signal::SIGKILL)?;
-        self.wait(GRACE).map(drop)
+        self.wait(KILLED).map(drop)
     }
 
     /// Asks it to end and waits; an error if it takes longer than `timeout`.

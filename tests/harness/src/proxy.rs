@@ -23,7 +23,7 @@ const USER: &str = "kiosk";
 /// With which password.
 const PASSWORD: &str = "correct-horse_battery.staple";
 /// How long it gets to listen.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(45);
 
 /// A running proxy.
 #[derive(Debug)]

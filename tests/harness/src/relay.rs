@@ -21,7 +21,7 @@ pub const TLS_PORT: u16 = 443;
 /// Port of TURN without TLS, where a test asks for it.
 pub const PLAIN_PORT: u16 = 3478;
 /// How long coturn gets to listen.
-const START: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(45);
 
 /// A running coturn.
 #[derive(Debug)]
