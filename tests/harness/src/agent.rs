@@ -16,7 +16,7 @@ use std::{
 /// How long Chromium gets to start.
 const START: Duration = Duration::from_secs(60);
 /// How long it gets to close.
-const STOP: Duration = Duration::from_secs(10);
+const STOP: Duration = Duration::from_secs(45);
 
 /// Whose part the browser plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

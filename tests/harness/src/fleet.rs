@@ -32,7 +32,7 @@ pub const GROUP: &str = "east";
 /// Port of a server that takes uploads.
 pub const UPLOAD_PORT: u16 = 8443;
 /// How long something gets that should happen at once, on a machine that is busy with other things.
-pub const SOON: Duration = Duration::from_secs(45);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// Somebody whose signatures may count.
 #[derive(Debug, Clone)]
