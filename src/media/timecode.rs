@@ -35,9 +35,11 @@ pub fn picture(mut buffer: gst::Buffer, info: &video::VideoInfo, age: gst::Clock
 pub fn sound(pad: &gst::Pad) {
     let next_us = Mutex::new(0);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
-            && let Ok(mut bytes) = buffer.make_mut().map_writable()
-        {
+        let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else { return gst::PadProbeReturn::Ok };
+        let buffer = buffer.make_mut();
+        // The source marks its silence as a gap, and what converts sound makes zeros of a gap.
+        buffer.unset_flags(gst::BufferFlags::GAP);
+        if let Ok(mut bytes) = buffer.map_writable() {
             let mut samples = vec![0; bytes.len() / 2];
             let length_us = samples.len() as u64 * 1_000_000 / u64::from(SAMPLE_RATE);
             let first_us = now_us().saturating_sub(length_us);
@@ -79,10 +81,11 @@ mod tests {
     }
 
     #[test]
-    fn the_tones_come_in_the_pace_of_the_clock() {
+    fn the_tones_come_in_the_pace_of_the_clock_and_survive_a_conversion() {
         gst::init().unwrap();
         let pipeline = pipeline(&format!(
-            "{SILENCE} ! audio/x-raw,format=S16LE,rate=48000,channels=1 ! appsink name=out sync=false"
+            "{SILENCE} ! audio/x-raw,format=S16LE,rate=48000,channels=1 ! audioconvert ! audio/x-raw,channels=2 \
+             ! audioconvert ! audio/x-raw,format=S16LE,channels=1 ! appsink name=out sync=false"
         ))
         .unwrap();
         sound(&named::<gst::Element>(&pipeline, "tones").unwrap().static_pad("src").unwrap());
