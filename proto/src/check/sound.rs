@@ -25,8 +25,8 @@ pub fn speaker(opened: Option<&Result<(), String>>) -> Finding {
         Some(Ok(())) => Finding::pass(id, title, Text::new("plays", "재생됨")),
         Some(Err(reason)) => {
             let remedy = Text::new(
-                "Plug it in, or set audio.sink_device to one that aplay -L lists",
-                "스피커를 연결하거나 audio.sink_device를 aplay -L 목록의 장치로 설정하십시오",
+                "Plug it in, end the program that uses it, or set audio.sink_device to one that aplay -L lists",
+                "스피커를 연결하거나, 사용 중인 프로그램을 종료하거나, audio.sink_device를 aplay -L 목록의 장치로 설정하십시오",
             );
             Finding::fail(id, title, Text::same(reason.clone()), remedy)
         }
@@ -43,8 +43,8 @@ pub fn microphone(heard: Option<&Result<Heard, String>>) -> Finding {
         }
         Some(Err(reason)) => {
             let remedy = Text::new(
-                "Plug it in, or set audio.source_device to one that arecord -L lists",
-                "마이크를 연결하거나 audio.source_device를 arecord -L 목록의 장치로 설정하십시오",
+                "Plug it in, end the program that uses it, or set audio.source_device to one that arecord -L lists",
+                "마이크를 연결하거나, 사용 중인 프로그램을 종료하거나, audio.source_device를 arecord -L 목록의 장치로 설정하십시오",
             );
             return Finding::fail(id, title, Text::same(reason.clone()), remedy);
         }
