@@ -21,7 +21,7 @@ use kiosk_proto::timecode::{self, ToneReader};
 
 use crate::counter::Counter;
 use crate::notes::Notes;
-use crate::whole::{begin_with_key_frame, keep_frames_together};
+use crate::whole::{ask_until_a_key_frame_comes, begin_with_key_frame, keep_frames_together};
 
 /// How long a missing packet is waited for, milliseconds: time for a retransmission over UDP.
 pub const JITTER_MS: u32 = 200;
@@ -209,8 +209,10 @@ fn take_video(pipeline: &gst::Pipeline, pad: &gst::Pad, publisher: &str, notes: 
          ! videoconvert ! video/x-raw,format=I420 ! appsink name=out sync=false enable-last-sample=false",
     )?;
     let depay = pipeline.by_name("depay").context("no depayloader")?;
-    keep_frames_together(&depay.static_pad("sink").context("its input")?);
-    begin_with_key_frame(&depay.static_pad("src").context("its output")?);
+    let (sink, src) = (depay.static_pad("sink").context("its input")?, depay.static_pad("src").context("its output")?);
+    keep_frames_together(&sink);
+    ask_until_a_key_frame_comes(&sink, &src);
+    begin_with_key_frame(&src);
     let (publisher, notes) = (publisher.to_owned(), notes.clone());
     let take = move |out: &app::AppSink| {
         let shown_us = now_us();

@@ -6,7 +6,7 @@
 //! of the picture stays missing until the next key frame.
 
 use std::ops::ControlFlow;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -15,6 +15,9 @@ use gstreamer_video as video;
 
 /// A key frame is asked for again when it has not come within this.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
+/// The same where `rtph264depay` waits for one after a loss: it asks by itself, but only once for each loss, and what it
+/// asks or what it gets may be lost too. A browser asks more often.
+const DEPAYLOADER_ASKS_AGAIN: Duration = Duration::from_secs(1);
 /// Types of NAL units (ITU-T H.264, table 7-1).
 const SLICE: u8 = 1;
 const KEY_SLICE: u8 = 5;
@@ -73,6 +76,51 @@ fn fill(packet: &mut [u8], sliced: &mut Option<[u8; 4]>) -> Option<()> {
         _ => unit(packet.get_mut(payload)?),
     }
     Some(())
+}
+
+/// Lets a depayloader with `wait-for-keyframe` and `request-keyframe` ask until a key frame comes.
+pub fn ask_until_a_key_frame_comes(sink: &gst::Pad, src: &gst::Pad) {
+    let after_packet = Arc::new(Mutex::new(AfterLoss::default()));
+    let after_unit = Arc::clone(&after_packet);
+    sink.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |pad, info| {
+        let first = match &info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => Some(buffer.flags()),
+            Some(gst::PadProbeData::BufferList(list)) => list.get(0).map(|buffer| buffer.flags()),
+            _ => None,
+        };
+        let lost = first.is_some_and(|flags| flags.contains(gst::BufferFlags::DISCONT));
+        let ask = after_packet.lock().is_ok_and(|mut state| state.packet(lost, Instant::now()));
+        if ask {
+            pad.push_event(video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+        }
+        gst::PadProbeReturn::Ok
+    });
+    src.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        if let Ok(mut state) = after_unit.lock() {
+            *state = AfterLoss::default();
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Since when a depayloader has let nothing through, if it waits.
+#[derive(Debug, Default)]
+struct AfterLoss(Option<Instant>);
+
+impl AfterLoss {
+    /// Whether it is time to ask again.
+    fn packet(&mut self, lost: bool, now: Instant) -> bool {
+        match self.0 {
+            // It has just asked itself.
+            _ if lost => self.0 = Some(now),
+            Some(asked) if now.duration_since(asked) >= DEPAYLOADER_ASKS_AGAIN => {
+                self.0 = Some(now);
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
 }
 
 /// How an access unit begins.
@@ -151,6 +199,17 @@ mod tests {
         assert_eq!(unit(&[&[0x41, 0x1a]]), Start::Middle);
         assert_eq!(unit(&[]), Start::NoSlice);
         assert_eq!(start(&[0, 0, 1]), Start::NoSlice);
+    }
+
+    #[test]
+    fn after_a_loss_a_key_frame_is_asked_for_until_something_comes() {
+        let (mut state, start) = (AfterLoss::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        assert!(!state.packet(false, at(0)) && !state.packet(false, at(5000)), "nothing was lost");
+        assert!(!state.packet(true, at(6000)) && !state.packet(false, at(6900)));
+        assert!(state.packet(false, at(7000)) && !state.packet(false, at(7900)) && state.packet(false, at(8000)));
+        state = AfterLoss::default();
+        assert!(!state.packet(false, at(20_000)), "a key frame came");
     }
 
     /// Frames that pass of a stream whose first packets are missing.
