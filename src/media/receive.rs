@@ -94,7 +94,8 @@ impl Receiver {
     }
 }
 
-/// Puts a bin behind a pad of the running pipeline. The stream goes into its element named `entry`.
+/// Puts a bin behind a pad of the running pipeline. The stream goes into its element named `entry`. A sink in it that gets
+/// no buffer must be `async=false` from the start: else a lost packet makes it wait until every other sink is ready too.
 fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, description: &str) -> Result<gst::Bin, MediaError> {
     let missing = || MediaError::Refused("the decoder has no input".to_owned());
     let bin = gst::parse::bin_from_description(description, false)?;
@@ -129,7 +130,7 @@ fn take_video(
         pad,
         &format!(
             "rtph264depay name=entry request-keyframe=true wait-for-keyframe=true ! h264parse \
-             ! {decoder} name={} ! videoconvert ! video/x-raw,format=I420 ! fakesink name=out",
+             ! {decoder} name={} ! videoconvert ! video/x-raw,format=I420 ! fakesink name=out async=false",
             decoder::NAME
         ),
     )?;
@@ -168,7 +169,62 @@ fn take_audio(
         pipeline,
         pad,
         "rtpopusdepay name=entry ! opusdec plc=true ! audioconvert ! audioresample \
-         ! audio/x-raw,format=S16LE,rate=48000,channels=1,layout=interleaved ! fakesink name=out",
+         ! audio/x-raw,format=S16LE,rate=48000,channels=1,layout=interleaved ! fakesink name=out async=false",
     )?;
     port::exit(&sink(&bin)?, playback.sound.clone(), move |_| arrived())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::named;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_packet_that_was_lost_holds_nothing_up() {
+        gst::init().unwrap();
+        let pipeline = pipeline(
+            "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,framerate=30/1 \
+             ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay config-interval=-1 \
+             ! queue ! identity name=last \
+             audiotestsrc is-live=true ! opusenc ! rtpopuspay ! queue ! identity name=sound",
+        )
+        .unwrap();
+        let last: gst::Element = named(&pipeline, "last").unwrap();
+        let (pad, playback) = (last.static_pad("src").unwrap(), Playback::default());
+        pipeline.set_state(gst::State::Playing).unwrap();
+        take_video(&pipeline, &pad, &playback, || {}).unwrap();
+        // Of the sound nothing is lost.
+        let sound: gst::Element = named(&pipeline, "sound").unwrap();
+        take_audio(&pipeline, &sound.static_pad("src").unwrap(), &playback, || {}).unwrap();
+        let shows = |more: u64| {
+            let (begin, before) = (Instant::now(), playback.frames.buffers());
+            while playback.frames.buffers() < before + more {
+                assert!(begin.elapsed() < Duration::from_secs(30), "{more} pictures after {before}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        let stamp = Arc::new(AtomicU64::new(0));
+        let last_stamp = stamp.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(gst::PadProbeData::Buffer(packet)) = &info.data {
+                last_stamp.store(packet.pts().map_or(0, gst::ClockTime::nseconds), Relaxed);
+            }
+            gst::PadProbeReturn::Ok
+        });
+        shows(15);
+        // As the jitter buffer says it.
+        let lost = gst::Structure::builder("GstRTPPacketLost")
+            .field("seqnum", 1_u32)
+            .field("timestamp", stamp.load(Relaxed))
+            .field("duration", 0_u64);
+        let sink = last.static_pad("sink").unwrap();
+        let lost = gst::event::CustomDownstream::new(lost.build());
+        // Where it holds up, this thread stays.
+        std::thread::spawn(move || sink.send_event(lost));
+        shows(15);
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
 }
