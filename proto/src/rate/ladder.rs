@@ -17,7 +17,7 @@ pub struct Step {
 /// detail in each pixel.
 const BITS_PER_PIXEL: [f64; 3] = [0.0145, 0.022, 0.035];
 /// Frames a second that a step down in frequency leaves.
-const FREQUENCIES: [u32; 2] = [20, 15];
+const FREQUENCIES: [u32; 3] = [25, 20, 15];
 /// The last resort.
 const LEAST_FREQUENCY: u32 = 10;
 /// No smaller picture than this is made. Pixels.
@@ -58,7 +58,7 @@ impl Ladder {
         for frames_per_second in FREQUENCIES.into_iter().filter(|f| *f < full.frames_per_second) {
             steps.push((Step { frames_per_second, ..full }, BITS_PER_PIXEL[0]));
         }
-        let slow = full.frames_per_second.min(FREQUENCIES[1]);
+        let slow = full.frames_per_second.min(FREQUENCIES[2]);
         for (quarters, bits) in [(3, BITS_PER_PIXEL[1]), (2, BITS_PER_PIXEL[2])] {
             if scaled(quarters).width >= LEAST_WIDTH {
                 steps.push((Step { frames_per_second: slow, ..scaled(quarters) }, bits));
@@ -156,8 +156,8 @@ mod tests {
     #[test]
     fn fewer_frames_then_smaller_ones_and_back() {
         let mut ladder = Ladder::new(FULL);
-        let targets = [(1500, 5), (400, 2), (250, 2), (200, 2), (150, 2), (100, 2), (1500, 6)];
-        let expected = [(720, 30), (720, 20), (720, 15), (540, 15), (360, 15), (360, 10), (720, 30)];
+        let targets = [(1500, 5), (400, 2), (300, 2), (250, 2), (200, 2), (150, 2), (100, 2), (1500, 6)];
+        let expected = [(720, 30), (720, 25), (720, 20), (720, 15), (540, 15), (360, 15), (360, 10), (720, 30)];
         assert_eq!(steps(&mut ladder, &targets, 2e6), expected);
     }
 
@@ -165,7 +165,7 @@ mod tests {
     fn the_bound_itself_is_enough_to_come_back() {
         let mut ladder = Ladder::new(FULL);
         assert_eq!(steps(&mut ladder, &[(250, 5), (430, 10)], 430_000.0), [(720, 15), (720, 30)]);
-        assert_eq!(steps(&mut Ladder::new(FULL), &[(250, 5), (430, 10)], 2e6), [(720, 15), (720, 20)], "no margin");
+        assert_eq!(steps(&mut Ladder::new(FULL), &[(250, 5), (430, 10)], 2e6), [(720, 15), (720, 25)], "no margin");
     }
 
     #[test]

@@ -10,17 +10,23 @@ const TOGETHER: Duration = Duration::from_millis(3);
 /// A smaller packet says nothing of a rate, bytes: sound is small, and passes a shaper that lets something through at once.
 const SMALL: u64 = 400;
 /// A frame of fewer bytes behind its first packet says nothing either.
-const BYTES: u64 = 1000;
+const BYTES: u64 = 600;
 /// Less time is not told from none. Such a frame says that the link is fast.
 const AT_ONCE: Duration = Duration::from_millis(1);
 /// Frames that are looked at, and how old they may be: where frames are a packet each, or none is sent, nothing is known.
 const FRAMES: usize = 12;
+const SOON: usize = 5;
 const RECENT: Duration = Duration::from_secs(4);
+/// Where nobody else sends, all but the slowest and the fastest of them arrive within this multiple of each other. Others'
+/// packets between those of a frame make that three and more.
+const ALIKE: f64 = 1.6;
 
 /// The frames that arrived last.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Spread {
     frame: Vec<Arrival>,
+    /// Sound that was sent since the frame began: on the way it may come between the frame's packets.
+    small: Vec<Arrival>,
     /// When each was reported, and at what rate it arrived, bit/s.
     rates: VecDeque<(Duration, f64)>,
 }
@@ -29,6 +35,9 @@ impl Spread {
     /// The next packet, in the order in which they were sent.
     pub(super) fn add(&mut self, now: Duration, packet: &Arrival) {
         if packet.bytes < SMALL {
+            if !self.frame.is_empty() {
+                self.small.push(*packet);
+            }
             return;
         }
         if self.frame.first().is_some_and(|first| packet.sent.saturating_sub(first.sent) > TOGETHER) {
@@ -41,10 +50,19 @@ impl Spread {
         if let Some((bytes, time)) = passed(self.frame.iter())
             && bytes >= BYTES
         {
+            let bytes = bytes + self.between(time);
             self.rates.push_back((now, bytes as f64 * 8.0 / time.max(AT_ONCE).as_secs_f64()));
             self.rates.drain(..self.rates.len().saturating_sub(FRAMES));
         }
         self.frame.clear();
+        self.small.clear();
+    }
+
+    /// The sound that arrived while the frame did, in this time, bytes.
+    fn between(&self, time: Duration) -> u64 {
+        let Some(begin) = self.frame.iter().filter_map(|packet| packet.arrived).min() else { return 0 };
+        let is_between = |packet: &&Arrival| packet.arrived.is_some_and(|at| at > begin && at <= begin + time);
+        self.small.iter().filter(is_between).map(|packet| packet.bytes).sum()
     }
 
     /// What the narrowest part of the way lets through, bit/s: the lower middle of the last frames, since a shaper that
@@ -53,16 +71,34 @@ impl Spread {
         self.middle(now, FRAMES)
     }
 
+    /// The same, by fewer frames: for a link that is ours alone, on which they differ little.
+    pub(super) fn narrowest_soon(&self, now: Duration) -> Option<f64> {
+        self.middle(now, SOON)
+    }
+
     /// The same, by the last frames alone: sooner, and less certain.
     pub(super) fn narrowest_now(&self, now: Duration) -> Option<f64> {
         self.middle(now, FRAMES / 4)
     }
 
+    /// Whether all frames arrive at about the same rate: then no other's packets come between.
+    pub(super) fn is_even(&self, now: Duration) -> bool {
+        let rates = self.sorted(now, FRAMES);
+        let (slow, fast) = (rates.get(1), rates.get(FRAMES - 2));
+        rates.len() == FRAMES && slow.zip(fast).is_some_and(|(slow, fast)| *fast <= slow * ALIKE)
+    }
+
     fn middle(&self, now: Duration, frames: usize) -> Option<f64> {
+        let rates = self.sorted(now, frames);
+        rates.get(frames * 3 / 8).copied().filter(|_| rates.len() == frames)
+    }
+
+    /// The rates of the last frames, of those that are recent.
+    fn sorted(&self, now: Duration, frames: usize) -> Vec<f64> {
         let recent = self.rates.iter().rev().take_while(|(at, _)| now.saturating_sub(*at) <= RECENT);
         let mut rates: Vec<f64> = recent.take(frames).map(|(_, rate)| *rate).collect();
         rates.sort_unstable_by(f64::total_cmp);
-        rates.get(frames * 3 / 8).copied().filter(|_| rates.len() == frames)
+        rates
     }
 }
 
@@ -100,6 +136,19 @@ mod tests {
         add(&mut spread, 800, 13, 0);
         assert_eq!(spread.narrowest(at(1000)), Some(20_000_000.0), "at least");
         assert_eq!(spread.narrowest(at(5000)), None, "too old");
+    }
+
+    #[test]
+    fn packets_of_others_between_ours_make_frames_uneven() {
+        let at = Duration::from_millis;
+        let mut spread = after(0, 13, 8);
+        assert!(spread.is_even(at(600)));
+        assert!(!spread.is_even(at(4001)), "too old");
+        add(&mut spread, 600, 2, 24);
+        assert!(spread.is_even(at(700)), "one that was delayed");
+        add(&mut spread, 700, 2, 24);
+        assert!(!spread.is_even(at(800)));
+        assert!(!after(0, 12, 8).is_even(at(600)), "eleven are not enough");
     }
 
     #[test]

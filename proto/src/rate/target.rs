@@ -20,6 +20,8 @@ pub(super) const CONGESTED: Duration = Duration::from_millis(30);
 const CONGESTED_MOST: Duration = Duration::from_millis(120);
 /// The same by the server's reports, which are exact.
 const REPORTED_QUEUE: u64 = 2500;
+/// And where the link is ours alone, so that nobody is to be left a share.
+const QUEUE_ALONE: u64 = 1500;
 const REPORTED: Duration = Duration::from_millis(15);
 const REPORTED_MOST: Duration = Duration::from_millis(60);
 /// Below this the link may have more room than it seems.
@@ -28,6 +30,8 @@ const CALM: Duration = Duration::from_millis(20);
 const CALM_FOR: Duration = Duration::from_millis(700);
 /// Of what the link carried while the queue stood, what is sent: less, so that the queue drains.
 const SHARE: f64 = 0.92;
+/// And once it has drained, where the link is ours alone.
+const SHARE_ALONE: f64 = 0.95;
 /// While the queue drains, a link that carries this share of what is sent is not slower than was thought.
 const KEEPS_UP: f64 = 0.95;
 /// What the link carried is measured over this time.
@@ -39,8 +43,9 @@ const CARRIED_LEAST: f64 = 0.7;
 const REPORTED_LEAST: f64 = 0.85;
 /// A link whose narrowest part lets less through than this share of what is sent has become slower.
 const SLOWER: f64 = 0.8;
-/// And one that lets through this much more than when a queue stood last has become faster.
-const FASTER: f64 = 1.25;
+/// And one that lets through this much more than when a queue stood last has become faster. Less says little: of two packets
+/// that TCP sends as segments of other sizes the second comes a quarter too soon.
+const FASTER: f64 = 1.4;
 /// Then two thirds of the way to what it carries are done after this time.
 const CATCH_UP: Duration = Duration::from_millis(400);
 /// No more is sent than this multiple of what the narrowest part lets through.
@@ -58,6 +63,12 @@ const BEYOND: f64 = 1.04;
 const CAUTION: f64 = 60_000.0;
 /// It begins after this time without a queue, where the link is ours alone; where others send too, sooner.
 const REST: Duration = Duration::from_secs(4);
+/// And after this time where frames show that the link is ours alone: they also show when it becomes faster.
+const LONG_REST: Duration = Duration::from_secs(12);
+/// Then at least this share of what the narrowest part lets through was carried when a queue stood last.
+const ALONE: f64 = 0.9;
+/// It is taken to be so for this time after it was last seen: one frame that others delayed says little.
+const STILL_ALONE: Duration = Duration::from_secs(3);
 /// The encoder needs this long to follow; a queue that stands right after a step down is still the old one.
 const AGAIN: Duration = Duration::from_millis(250);
 /// A target of which less than this is used says nothing of the link.
@@ -77,6 +88,8 @@ pub(super) struct Target {
     ceiling: f64,
     /// What the narrowest part of the way let through then, if it is known, bit/s.
     narrowest: Option<f64>,
+    /// When frames showed last that nobody else sends.
+    alone: Option<Duration>,
 }
 
 impl Target {
@@ -90,6 +103,7 @@ impl Target {
             rivals: false,
             ceiling: 0.0,
             narrowest: None,
+            alone: None,
         }
     }
 
@@ -105,8 +119,10 @@ impl Target {
         if path.rivals.on_trial() && !held {
             return;
         }
+        self.look_for_others(now, path);
         let congested = seconds(QUEUE, self.total).clamp(CONGESTED, CONGESTED_MOST);
-        let reported = seconds(REPORTED_QUEUE, self.total).clamp(REPORTED, REPORTED_MOST);
+        let queue = if self.is_alone(now) { QUEUE_ALONE } else { REPORTED_QUEUE };
+        let reported = seconds(queue, self.total).clamp(REPORTED, REPORTED_MOST);
         let full = held || path.standing >= congested;
         // From 0, no queue, to 1, congestion.
         let (queue, calm) = match path.reported {
@@ -138,6 +154,7 @@ impl Target {
         // While the old queue drains nothing new is learnt, unless the link became slower once more.
         if first || carried < self.total * KEEPS_UP {
             self.ceiling = carried;
+            self.alone = None;
             self.narrowest = match (path.arrivals.spread().narrowest(now), path.arrivals.spread().narrowest_now(now)) {
                 (Some(middle), Some(newest)) if newest < middle * SLOWER => Some(newest),
                 (middle, _) => middle,
@@ -174,8 +191,9 @@ impl Target {
         let most = path.arrivals.spread().narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
         let faster = self.faster(now, path);
         let ceiling = (self.ceiling * faster).min(most);
-        let missing = ceiling * SHARE - self.total;
-        if faster > 1.0 && calm && missing > 0.0 {
+        let alone = self.is_alone(now);
+        let missing = ceiling * if alone { SHARE_ALONE } else { SHARE } - self.total;
+        if (faster > 1.0 || alone) && calm && missing > 0.0 {
             self.total += missing * elapsed.div_duration_f64(CATCH_UP).min(1.0);
         }
         let climb = if (ceiling * NEAR..ceiling * BEYOND).contains(&self.total) {
@@ -193,7 +211,9 @@ impl Target {
 
     /// How many times what it carried when a queue stood last the link carries now.
     fn faster(&self, now: Duration, path: &Path) -> f64 {
-        match (self.narrowest, path.arrivals.spread().narrowest(now)) {
+        let spread = path.arrivals.spread();
+        let newest = if self.is_alone(now) { spread.narrowest_soon(now) } else { spread.narrowest(now) };
+        match (self.narrowest, newest) {
             (Some(then), Some(now)) if now > then * FASTER => now / then,
             _ => 1.0,
         }
@@ -202,6 +222,19 @@ impl Target {
     /// Whether it is time to look if the link carries more. Without the server's reports it always is.
     fn rested(&self, now: Duration) -> bool {
         let share = self.narrowest.map_or(0.0, |narrowest| (self.total / narrowest).min(1.0));
-        self.stepped.is_none_or(|at| now.saturating_sub(at) >= REST.mul_f64(share))
+        let rest = if self.is_alone(now) { LONG_REST } else { REST.mul_f64(share) };
+        self.stepped.is_none_or(|at| now.saturating_sub(at) >= rest)
+    }
+
+    /// Whether nobody else sends over the narrowest part of the way.
+    fn is_alone(&self, now: Duration) -> bool {
+        self.alone.is_some_and(|at| now.saturating_sub(at) <= STILL_ALONE)
+    }
+
+    fn look_for_others(&mut self, now: Duration, path: &Path) {
+        let spread = path.arrivals.spread();
+        if spread.is_even(now) && spread.narrowest(now).is_some_and(|narrowest| self.ceiling >= narrowest * ALONE) {
+            self.alone = Some(now);
+        }
     }
 }
