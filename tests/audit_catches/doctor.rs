@@ -56,7 +56,6 @@ fn a_long_way_is_named() {
         let plain = Scenario::find("steady10").ok_or_else(|| Error::Other("no such scenario".into()))?;
         let _emulator = Emulator::start(world, &Scenario { rtt_ms: 850, ..*plain }, "reno")?;
         let (_, findings) = doctor(world, &config, &[])?;
-        println!("measured: {:?}", found(&findings, "call.delay"));
         assert_eq!(found(&findings, "call.delay").0, "warn", "{findings:#?}");
         Ok(())
     });

@@ -9,12 +9,15 @@ use super::arrivals::{Arrival, passed};
 const TOGETHER: Duration = Duration::from_millis(3);
 /// A smaller packet says nothing of a rate, bytes: sound is small, and passes a shaper that lets something through at once.
 const SMALL: u64 = 400;
+/// Packets of sound that are kept until the frame ends: those of 160 ms.
+const SMALLS: usize = 8;
 /// A frame of fewer bytes behind its first packet says nothing either.
 const BYTES: u64 = 600;
 /// Less time is not told from none. Such a frame says that the link is fast.
 const AT_ONCE: Duration = Duration::from_millis(1);
 /// Frames that are looked at, and how old they may be: where frames are a packet each, or none is sent, nothing is known.
 const FRAMES: usize = 12;
+/// Where they differ little so many are enough.
 const SOON: usize = 5;
 const RECENT: Duration = Duration::from_secs(4);
 /// Where nobody else sends, all but the slowest and the fastest of them arrive within this multiple of each other. Others'
@@ -35,7 +38,7 @@ impl Spread {
     /// The next packet, in the order in which they were sent.
     pub(super) fn add(&mut self, now: Duration, packet: &Arrival) {
         if packet.bytes < SMALL {
-            if !self.frame.is_empty() {
+            if !self.frame.is_empty() && self.small.len() < SMALLS {
                 self.small.push(*packet);
             }
             return;
@@ -149,6 +152,26 @@ mod tests {
         add(&mut spread, 700, 2, 24);
         assert!(!spread.is_even(at(800)));
         assert!(!after(0, 12, 8).is_even(at(600)), "eleven are not enough");
+    }
+
+    #[test]
+    fn sound_between_the_packets_of_a_frame_counts_with_them() {
+        let at = Duration::from_millis;
+        let mut spread = Spread::default();
+        for frame in 0..13 {
+            let sent = at(33 * frame);
+            let arrived = |ms| Some(sent + at(ms));
+            spread.add(sent, &Arrival { sent, bytes: 1250, arrived: arrived(20) });
+            spread.add(sent, &Arrival { sent, bytes: 1250, arrived: arrived(32) });
+            // The first came between them, the others before and after.
+            for ms in [22, 19, 33] {
+                spread.add(sent, &Arrival { sent, bytes: 250, arrived: arrived(ms) });
+            }
+        }
+        assert_eq!(spread.narrowest(at(600)), Some(1_000_000.0));
+        // Sound alone is not kept for ever.
+        (0..100).for_each(|n| spread.add(at(n), &Arrival { sent: at(n), bytes: 250, arrived: None }));
+        assert_eq!(spread.small.len(), SMALLS);
     }
 
     #[test]
