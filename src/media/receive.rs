@@ -193,12 +193,19 @@ mod tests {
         )
         .unwrap();
         let last: gst::Element = named(&pipeline, "last").unwrap();
-        let (pad, playback) = (last.static_pad("src").unwrap(), Playback::default());
-        pipeline.set_state(gst::State::Playing).unwrap();
-        take_video(&pipeline, &pad, &playback, || {}).unwrap();
         // Of the sound nothing is lost.
         let sound: gst::Element = named(&pipeline, "sound").unwrap();
-        take_audio(&pipeline, &sound.static_pad("src").unwrap(), &playback, || {}).unwrap();
+        let (pad, sound, playback) =
+            (last.static_pad("src").unwrap(), sound.static_pad("src").unwrap(), Playback::default());
+        // Nothing leaves a pad that leads nowhere yet: that would end its stream.
+        let held = [&pad, &sound]
+            .map(|pad| (pad, pad.add_probe(gst::PadProbeType::BLOCK_DOWNSTREAM, |_, _| gst::PadProbeReturn::Ok)));
+        pipeline.set_state(gst::State::Playing).unwrap();
+        take_video(&pipeline, &pad, &playback, || {}).unwrap();
+        take_audio(&pipeline, &sound, &playback, || {}).unwrap();
+        for (pad, held) in held {
+            pad.remove_probe(held.unwrap());
+        }
         let shows = |more: u64| {
             let (begin, before) = (Instant::now(), playback.frames.buffers());
             while playback.frames.buffers() < before + more {
