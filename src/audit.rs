@@ -25,7 +25,7 @@ pub struct Audit {
     gates: Gates,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     pairs: Vec<SelectedPair>,
     media_ports: PortRange,
@@ -36,26 +36,34 @@ struct Shared {
 }
 
 impl Audit {
-    /// Of these gates' sockets it knows that they are theirs.
-    pub fn new(gates: Gates) -> Self {
-        Self { shared: Arc::default(), gates }
+    /// Of these gates' sockets it knows that they are theirs. The ports are those that media may use.
+    pub fn new(gates: Gates, media_ports: PortRange) -> Self {
+        let shared = Shared {
+            pairs: Vec::new(),
+            media_ports,
+            figures: SocketFigures::default(),
+            descriptors: 0,
+            reported: String::new(),
+        };
+        Self { shared: Arc::new(Mutex::new(shared)), gates }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call begins: its figures start from nothing, and what was wrong before is told again.
-    pub fn begin(&self) {
+    /// A call begins, with its media on these ports: its figures start from nothing, and what was wrong before is told
+    /// again.
+    pub fn begin(&self, media_ports: PortRange) {
         let mut shared = self.shared();
+        shared.media_ports = media_ports;
         shared.figures = SocketFigures::default();
         shared.reported.clear();
     }
 
-    /// The pairs that carry media now, and the ports that they may use.
-    pub fn pairs(&self, pairs: Vec<SelectedPair>, media_ports: PortRange) {
-        let mut shared = self.shared();
-        (shared.pairs, shared.media_ports) = (pairs, media_ports);
+    /// The pairs that carry media now.
+    pub fn pairs(&self, pairs: Vec<SelectedPair>) {
+        self.shared().pairs = pairs;
     }
 
     /// What was seen since the call began.

@@ -209,7 +209,7 @@ impl Engine {
         }
         let call_id = format!("{:016x}", rand::random::<u64>());
         self.span = info_span!("call", CALL_ID = %call_id);
-        self.audit.begin();
+        self.audit.begin(self.settings.policy.media_ports);
         self.sampler = Sampler::default();
         self.playback = Playback::default();
         self.figures = CallFigures { call_id: call_id.clone(), ..CallFigures::default() };

@@ -55,7 +55,6 @@ pub fn run(path: &Path) -> anyhow::Result<End> {
 async fn serve(path: &Path, site: Site, verbosity: Verbosity) -> anyhow::Result<End> {
     let (events, inbox) = Events::channel();
     let (gates, pulse) = (Gates::of_this_kiosk(), Pulse::new());
-    let audit = Audit::new(gates.clone());
     info!(version = env!("CARGO_PKG_VERSION"), gstreamer = %gstreamer::version_string(), "kioskd starts");
     sysctl::check();
     let alone = site.config().clone();
@@ -64,6 +63,7 @@ async fn serve(path: &Path, site: Site, verbosity: Verbosity) -> anyhow::Result<
         None => (None, watch::channel(FleetView::default()).1),
     };
     let config = boot.as_ref().map_or(alone, |boot| boot.config().clone());
+    let audit = Audit::new(gates.clone(), config.janus.media_ports);
     let bus = config.control.bus.clone();
     // Tried now, so that the first call need not wait for it; without an encoder the daemon stays up, and the call says so.
     let rehearsed = rehearse(&config, &events, &gates).await?;

@@ -73,7 +73,7 @@ impl Engine {
         let mut pairs = Vec::new();
         let publish = self.publish_figures(elapsed, &mut pairs).await;
         let receive = self.receive_figures(elapsed, &mut pairs).await;
-        self.audit.pairs(pairs, self.settings.policy.media_ports);
+        self.audit.pairs(pairs);
         let figures = &mut self.figures;
         figures.elapsed_ms = self.sampler.elapsed_ms();
         figures.link = self.link.as_ref().map(LinkWatch::figures).unwrap_or_default();

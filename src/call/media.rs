@@ -115,7 +115,7 @@ impl Engine {
         }
         self.pulse.rest(Part::Frames);
         all_closed(mem::take(&mut self.closing), CLOSE).await;
-        self.audit.pairs(Vec::new(), self.settings.policy.media_ports);
+        self.audit.pairs(Vec::new());
     }
 
     pub(super) fn watch_link(&mut self) {

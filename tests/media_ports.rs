@@ -1,5 +1,5 @@
-//! Servers with few media ports, of which a call takes four. Who comes when none is free is told so, and gets in when a
-//! call ends.
+//! Servers with other media ports than the usual ones, and with few, of which a call takes four. Who comes when none is
+//! free is told so, and gets in when a call ends.
 
 use kiosk_harness::{
     Result,
@@ -12,6 +12,7 @@ use kiosk_harness::{
     world::{Host, World, scenario},
 };
 
+const OTHERS: &str = "41000-41019";
 const TEN: &str = "40000-40009";
 const TWENTY: &str = "40000-40019";
 /// One in a call and those that wait for an agent, each with one port; the last finds none.
@@ -31,6 +32,25 @@ fn kiosk(world: &World, janus: &Janus, number: u64) -> Result<Kiosk> {
     let kiosk = Kiosk::start(&world.at(Host::Kiosk2)?, &format!("kioskd-{number}"), &config)?;
     kiosk.start_call()?;
     Ok(kiosk)
+}
+
+/// The audit knows the ports of the configuration from the first connection of the first call on.
+#[test]
+fn a_range_of_its_own_carries_the_first_call_of_a_daemon_and_every_other() {
+    scenario(|world| {
+        let options = JanusOptions { media_ports: OTHERS.into(), ..JanusOptions::new(Host::Server.address()) };
+        let janus = Janus::start(&world.at(Host::Server)?, options)?;
+        let mut agent = scene::agent(world, &janus)?;
+        let mut kiosk = scene::kiosk(world, &scene::kiosk_config(&janus)?)?;
+        for _ in 0..2 {
+            kiosk.start_call()?;
+            scene::flows(&mut kiosk, &mut agent, SETUP)?;
+            kiosk.wait_no_fault(SETUP)?;
+            kiosk.end_call()?;
+            kiosk.wait_state("idle", SETUP)?;
+        }
+        Ok(())
+    });
 }
 
 #[test]
