@@ -11,6 +11,7 @@ pub mod clock;
 pub mod connect;
 pub mod doctor;
 pub mod error;
+pub mod film;
 pub mod firewall;
 pub mod fleet;
 pub mod janus;

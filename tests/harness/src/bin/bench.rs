@@ -2,7 +2,7 @@
 //! `./dev bench connect`: how many of very many calls come up.
 
 use kiosk_harness::{
-    Error, Result, connect, link,
+    Error, Result, connect, film, link,
     local::{
         bench::{self, Figures, Load},
         signals,
@@ -12,9 +12,10 @@ use kiosk_harness::{
 };
 use std::{env, fs, process::Command, process::ExitCode};
 
-const USAGE: &str = "usage: ./dev bench call [--json] [--calls N] [--write-docs]
+const USAGE: &str = "usage: ./dev bench call [--json] [--calls N] [--film FILE] [--write-docs]
   --json         one JSON object instead of a table
   --calls N      calls whose set-up is measured (50)
+  --film FILE    what is sent, any film of a talking head that GStreamer decodes; without: a generated picture
   --write-docs   put the table into docs/benchmarks.md";
 
 fn main() -> ExitCode {
@@ -36,17 +37,18 @@ fn main() -> ExitCode {
 
 fn bench_call(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let usage = || Error::Other(USAGE.into());
-    let (mut json, mut write_docs, mut calls) = (false, false, 50);
+    let (mut json, mut write_docs, mut calls, mut film) = (false, false, 50, None);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => json = true,
             "--write-docs" => write_docs = true,
             "--calls" => calls = arguments.next().and_then(|text| text.parse().ok()).ok_or_else(usage)?,
+            "--film" => film = Some(film::absolute(&arguments.next().ok_or_else(usage)?)?),
             _ => return Err(usage()),
         }
     }
     signals::catch()?;
-    let figures = bench::run(calls)?;
+    let figures = bench::run(calls, &film::recording(film.as_deref())?)?;
     let table = table(&figures, &machine()?);
     if json {
         println!("{}", serde_json::to_string_pretty(&figures).map_err(Error::json("figures"))?);

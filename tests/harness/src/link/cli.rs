@@ -9,17 +9,12 @@ use super::{
     scenario::{SCENARIOS, Scenario},
 };
 use crate::{
-    Error, Result,
-    janus::built,
+    Error, Result, film,
     local::signals,
     process,
     world::{World, repository},
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 /// How it is called.
 pub const USAGE: &str = "usage: ./dev bench link [--scenario NAME]... [--peer NAME]... [--all] [--json] [--seconds N]
@@ -104,11 +99,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments> {
                 parsed.seconds =
                     Some(text.parse().ok().filter(|seconds| (1..=600).contains(seconds)).ok_or_else(wrong)?);
             }
-            "--kioskd" => parsed.kioskd = Some(absolute(&value()?)?),
+            "--kioskd" => parsed.kioskd = Some(film::absolute(&value()?)?),
             "--congestion-control" => parsed.congestion_control = Some(value()?),
-            "--film" => parsed.film = Some(absolute(&value()?)?),
+            "--film" => parsed.film = Some(film::absolute(&value()?)?),
             "--out" => parsed.out = Some(PathBuf::from(value()?)),
-            "--report" => parsed.report = Some(absolute(&value()?)?),
+            "--report" => parsed.report = Some(film::absolute(&value()?)?),
             _ => return Err(Error::Other(USAGE.into())),
         }
     }
@@ -119,11 +114,6 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments> {
         parsed.peers = Peer::ALL.into_iter().filter(|peer| peer.by_default()).collect();
     }
     Ok(parsed)
-}
-
-/// A path that stays right in another working directory.
-fn absolute(path: &str) -> Result<PathBuf> {
-    fs::canonicalize(path).map_err(Error::io(path))
 }
 
 /// Runs everything; the directory holds the records. Gives the runs that failed too.
@@ -137,7 +127,7 @@ fn run_all(arguments: &Arguments) -> Result<(PathBuf, Vec<String>)> {
     };
     fs::create_dir_all(&dir).map_err(Error::io(dir.display().to_string()))?;
     let options = Options {
-        recording: recording(arguments.film.as_deref())?,
+        recording: film::recording(arguments.film.as_deref())?,
         kioskd: arguments.kioskd.clone(),
         congestion_control: arguments.congestion_control.clone().unwrap_or_else(|| "cubic".into()),
         seconds: arguments.seconds,
@@ -168,21 +158,6 @@ fn check_path(scenario: &Scenario, options: &Options) -> Result<PathCheck> {
     let world = World::new()?;
     let emulator = Emulator::start(&world, scenario, &options.congestion_control)?;
     PathCheck::run(&world, &emulator, scenario)
-}
-
-/// What all peers send; made once, and again for another film.
-fn recording(film: Option<&Path>) -> Result<PathBuf> {
-    let dir = repository().join("target/bench-link");
-    fs::create_dir_all(&dir).map_err(Error::io(dir.display().to_string()))?;
-    let name = film.and_then(Path::file_stem).map_or("generated".into(), |stem| stem.to_string_lossy().into_owned());
-    let file = dir.join(format!("{name}.y4m"));
-    if !file.is_file() {
-        // Not under its name before it is complete.
-        let unfinished = dir.join(format!("{name}.unfinished"));
-        process::run(Command::new(built("link-recording")?).arg(&unfinished).args(film))?;
-        fs::rename(&unfinished, &file).map_err(Error::io(file.display().to_string()))?;
-    }
-    Ok(file)
 }
 
 #[cfg(test)]

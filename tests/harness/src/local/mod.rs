@@ -5,7 +5,6 @@ pub mod broker;
 pub mod console;
 pub mod fleet_bench;
 pub mod network;
-pub mod recording;
 pub mod report;
 pub mod screen;
 pub mod signals;
