@@ -198,6 +198,13 @@ pub struct LinkFigures {
     /// Queue on the whole way to the server that stands, as the server reports arrivals, milliseconds; null without
     /// reports, and where it is somebody else's.
     pub reported_queue_ms: Option<f64>,
+    /// What the narrowest part of the way lets through, as the packets of a frame arrive, bits per second; null where that
+    /// is not known.
+    pub narrowest_bits_per_second: Option<u64>,
+    /// What the link carried when a queue stood last, bits per second; 0 before the first one.
+    pub ceiling_bits_per_second: u64,
+    /// Whether the way is taken to be this kiosk's alone.
+    pub alone: bool,
     /// What the picture may take.
     pub target_bits_per_second: u64,
     /// Step of the ladder: 0 is the full picture.

@@ -100,6 +100,9 @@ impl RateController {
             reported: self.path.reported,
             audio_delay: seconds(sample.audio_waiting_bytes, capacity) + self.path.network,
             capacity: capacity as u64,
+            narrowest: self.path.arrivals.spread().narrowest_lately(now).map(|rate| rate as u64),
+            ceiling: self.target.ceiling as u64,
+            alone: self.target.is_alone(now),
         }
     }
 

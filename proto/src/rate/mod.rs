@@ -105,6 +105,12 @@ pub struct Verdict {
     pub reported: Option<Duration>,
     /// What the link is taken to carry, bit/s of everything.
     pub capacity: u64,
+    /// What the narrowest part of the way lets through, bit/s; none where that is not known.
+    pub narrowest: Option<u64>,
+    /// What was carried when a queue stood last, bit/s; 0 before the first one.
+    pub ceiling: u64,
+    /// Whether nobody else is taken to send over the narrowest part.
+    pub alone: bool,
 }
 
 /// How long `bytes` take at `bits_per_second`.

@@ -20,6 +20,9 @@ const FRAMES: usize = 12;
 /// Where they differ little so many are enough.
 const SOON: usize = 5;
 const RECENT: Duration = Duration::from_secs(4);
+/// What was seen of a link that has not changed since is remembered longer: on a slow one frames get smaller when a queue
+/// has stood, down to a packet each.
+const LATELY: Duration = Duration::from_secs(10);
 /// Where nobody else sends, all but the slowest and the fastest of them arrive within this multiple of each other. Others'
 /// packets between those of a frame make that three and more.
 const ALIKE: f64 = 1.6;
@@ -71,34 +74,39 @@ impl Spread {
     /// What the narrowest part of the way lets through, bit/s: the lower middle of the last frames, since a shaper that
     /// lets something through at once makes some too fast. Where others send too, it is more than what is left for us.
     pub(super) fn narrowest(&self, now: Duration) -> Option<f64> {
-        self.middle(now, FRAMES)
+        self.middle(now, FRAMES, RECENT)
+    }
+
+    /// The same, for as long as nothing newer is seen: no more than this is let through, unless the link has changed.
+    pub(super) fn narrowest_lately(&self, now: Duration) -> Option<f64> {
+        self.middle(now, FRAMES, LATELY)
     }
 
     /// The same, by fewer frames: for a link that is ours alone, on which they differ little.
     pub(super) fn narrowest_soon(&self, now: Duration) -> Option<f64> {
-        self.middle(now, SOON)
+        self.middle(now, SOON, RECENT)
     }
 
     /// The same, by the last frames alone: sooner, and less certain.
     pub(super) fn narrowest_now(&self, now: Duration) -> Option<f64> {
-        self.middle(now, FRAMES / 4)
+        self.middle(now, FRAMES / 4, RECENT)
     }
 
     /// Whether all frames arrive at about the same rate: then no other's packets come between.
     pub(super) fn is_even(&self, now: Duration) -> bool {
-        let rates = self.sorted(now, FRAMES);
+        let rates = self.sorted(now, FRAMES, LATELY);
         let (slow, fast) = (rates.get(1), rates.get(FRAMES - 2));
         rates.len() == FRAMES && slow.zip(fast).is_some_and(|(slow, fast)| *fast <= slow * ALIKE)
     }
 
-    fn middle(&self, now: Duration, frames: usize) -> Option<f64> {
-        let rates = self.sorted(now, frames);
+    fn middle(&self, now: Duration, frames: usize, since: Duration) -> Option<f64> {
+        let rates = self.sorted(now, frames, since);
         rates.get(frames * 3 / 8).copied().filter(|_| rates.len() == frames)
     }
 
-    /// The rates of the last frames, of those that are recent.
-    fn sorted(&self, now: Duration, frames: usize) -> Vec<f64> {
-        let recent = self.rates.iter().rev().take_while(|(at, _)| now.saturating_sub(*at) <= RECENT);
+    /// The rates of the last frames, of those that are no older than `since`.
+    fn sorted(&self, now: Duration, frames: usize, since: Duration) -> Vec<f64> {
+        let recent = self.rates.iter().rev().take_while(|(at, _)| now.saturating_sub(*at) <= since);
         let mut rates: Vec<f64> = recent.take(frames).map(|(_, rate)| *rate).collect();
         rates.sort_unstable_by(f64::total_cmp);
         rates
@@ -139,6 +147,7 @@ mod tests {
         add(&mut spread, 800, 13, 0);
         assert_eq!(spread.narrowest(at(1000)), Some(20_000_000.0), "at least");
         assert_eq!(spread.narrowest(at(5000)), None, "too old");
+        assert_eq!(spread.narrowest_lately(at(5000)), Some(20_000_000.0), "unless nothing has changed");
     }
 
     #[test]
@@ -146,7 +155,7 @@ mod tests {
         let at = Duration::from_millis;
         let mut spread = after(0, 13, 8);
         assert!(spread.is_even(at(600)));
-        assert!(!spread.is_even(at(4001)), "too old");
+        assert!(!spread.is_even(at(10_001)), "too old");
         add(&mut spread, 600, 2, 24);
         assert!(spread.is_even(at(700)), "one that was delayed");
         add(&mut spread, 700, 2, 24);

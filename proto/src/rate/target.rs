@@ -37,6 +37,8 @@ const KEEPS_UP: f64 = 0.95;
 /// What the link carried is measured over this time.
 const CARRIED_OVER: Duration = Duration::from_millis(300);
 const REPORTED_OVER: Duration = Duration::from_millis(250);
+/// And over so many bytes, where this takes longer: fewer packets say too little.
+const REPORTED_BYTES: u64 = 20_000;
 /// And is at least this share of what is sent: by the acknowledgements, of which the last may be missing, and by the
 /// reports, which show a queue before it is long.
 const CARRIED_LEAST: f64 = 0.7;
@@ -61,6 +63,8 @@ const NEAR: f64 = 0.85;
 const BEYOND: f64 = 1.04;
 /// The climb there, a second: the same for all, so that who has less of a shared link gains on who has more.
 const CAUTION: f64 = 60_000.0;
+/// And no more than this share of the target where nobody is to be left behind: a slow link takes longer to show a queue.
+const CAUTION_SHARE: f64 = 0.1;
 /// It begins after this time without a queue, where the link is ours alone; where others send too, sooner.
 const REST: Duration = Duration::from_secs(4);
 /// And after this time where frames show that the link is ours alone: they also show when it becomes faster.
@@ -85,7 +89,7 @@ pub(super) struct Target {
     before: f64,
     rivals: bool,
     /// What the link carried when a queue stood last, bit/s.
-    ceiling: f64,
+    pub(super) ceiling: f64,
     /// What the narrowest part of the way let through then, if it is known, bit/s.
     narrowest: Option<f64>,
     /// When frames showed last that nobody else sends.
@@ -165,7 +169,7 @@ impl Target {
 
     /// What the link carried while the queue stood.
     fn carried(&self, now: Duration, path: &Path, full: bool) -> f64 {
-        if !full && let Some(carried) = path.arrivals.carried(REPORTED_OVER) {
+        if !full && let Some(carried) = path.arrivals.carried(REPORTED_OVER.max(seconds(REPORTED_BYTES, self.total))) {
             let most = path.arrivals.spread().narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
             return carried.min(most).max(self.total * REPORTED_LEAST);
         }
@@ -188,7 +192,7 @@ impl Target {
             self.calm_since = None;
             return;
         }
-        let most = path.arrivals.spread().narrowest(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
+        let most = path.arrivals.spread().narrowest_lately(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
         let faster = self.faster(now, path);
         let ceiling = (self.ceiling * faster).min(most);
         let alone = self.is_alone(now);
@@ -196,12 +200,16 @@ impl Target {
         if (faster > 1.0 || alone) && calm && missing > 0.0 {
             self.total += missing * elapsed.div_duration_f64(CATCH_UP).min(1.0);
         }
+        let careful = CAUTION.min(self.total * CAUTION_SHARE);
         let climb = if (ceiling * NEAR..ceiling * BEYOND).contains(&self.total) {
             self.calm_since = None;
             if !self.rested(now) {
                 return;
             }
-            CAUTION
+            if alone { careful } else { CAUTION }
+        } else if path.reported.is_some() && most == f64::INFINITY {
+            // Frames of a packet show nothing of the narrowest: what is beyond is found out step by step.
+            careful
         } else {
             let doublings = (calm_for.div_duration_f64(CALM_FOR) - 0.5).clamp(0.0, DOUBLINGS);
             (CLIMB + self.total * CLIMB_SHARE) * doublings.exp2()
@@ -227,13 +235,15 @@ impl Target {
     }
 
     /// Whether nobody else sends over the narrowest part of the way.
-    fn is_alone(&self, now: Duration) -> bool {
+    pub(super) fn is_alone(&self, now: Duration) -> bool {
         self.alone.is_some_and(|at| now.saturating_sub(at) <= STILL_ALONE)
     }
 
     fn look_for_others(&mut self, now: Duration, path: &Path) {
         let spread = path.arrivals.spread();
-        if spread.is_even(now) && spread.narrowest(now).is_some_and(|narrowest| self.ceiling >= narrowest * ALONE) {
+        if spread.is_even(now)
+            && spread.narrowest_lately(now).is_some_and(|narrowest| self.ceiling >= narrowest * ALONE)
+        {
             self.alone = Some(now);
         }
     }

@@ -117,6 +117,7 @@ fn a_link_for_a_stamp_of_a_picture() {
     for rtt in [20, 60] {
         let log = alone(Network::new(rtt, |_| 300_000), ENCODER, 40);
         holds(&format!("0.3 Mbit/s, {rtt} ms"), &log, (5.0, 40.0), 450, 350, 0.9 * 300.0);
+        assert!(log.swing(5.0, 40.0) < 0.4, "{}", log.swing(5.0, 40.0));
         assert!(log.verdicts.last().unwrap().1.step.frames_per_second <= 15);
     }
 }
