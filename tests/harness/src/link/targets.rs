@@ -74,6 +74,23 @@ fn first(run: &Records) -> String {
     run.run.publishers.first().cloned().unwrap_or_default()
 }
 
+/// Each sender's figures of the whole run.
+fn all(run: &Records) -> Vec<Figures> {
+    run.run.publishers.iter().map(|publisher| run.figures(publisher, run.whole())).collect()
+}
+
+/// Of the sender with the most; none where one has shown nothing.
+fn worst_p95(all: &[Figures]) -> Option<f64> {
+    all.iter().map(video_p95).try_fold(0.0, |worst: f64, p95| Some(worst.max(p95?)))
+}
+
+/// SSIM and bitrate, kbit/s, in the mean of all senders; none where one has shown nothing.
+fn quality(all: &[Figures]) -> Option<(f64, f64)> {
+    let count = all.len().max(1) as f64;
+    let ssim = all.iter().try_fold(0.0, |sum, figures| Some(sum + figures.ssim?.mean))?;
+    Some((ssim / count, all.iter().map(|figures| figures.rtp_kbps).sum::<f64>() / count))
+}
+
 fn video_p95(figures: &Figures) -> Option<f64> {
     figures.video_delay_ms.map(|spread| spread.p95)
 }
@@ -147,8 +164,7 @@ fn outage(judge: &mut Judge, run: &Records) {
 }
 
 fn share(judge: &mut Judge, run: &Records) {
-    let window = run.whole();
-    let all: Vec<Figures> = run.run.publishers.iter().map(|publisher| run.figures(publisher, window)).collect();
+    let (window, all) = (run.whole(), all(run));
     let sum: f64 = all.iter().map(|figures| figures.rtp_kbps).sum();
     // What crossed the link, headers and all, divided as the RTP was.
     let shares: Option<Vec<f64>> = run.link_use(window).map(|used| {
@@ -162,28 +178,27 @@ fn share(judge: &mut Judge, run: &Records) {
         shares.as_ref().map_or("nothing measured".into(), |shares| format!("{} of it", text(shares))),
         shares.map(|shares| shares.iter().all(|share| (0.75..=1.25).contains(share))),
     );
-    let worst = all.iter().map(|figures| video_p95(figures).unwrap_or(f64::INFINITY)).fold(0.0, f64::max);
-    judge.most("p95 of the picture's delay, of the worst", Some(worst).filter(|worst| worst.is_finite()), 500.0, "ms");
+    judge.most("p95 of the picture's delay, of the worst", worst_p95(&all), 500.0, "ms");
 }
 
 /// Later than a peer is worse; so is a picture that is worse at no more bits.
 fn against(judge: &mut Judge, run: &Records, peer: &Records) {
-    let (ours, theirs) = (run.figures(&first(run), run.whole()), peer.figures(&first(peer), peer.whole()));
+    let (ours, theirs) = (all(run), all(peer));
     let name = &peer.run.peer;
-    let delays = video_p95(&ours).zip(video_p95(&theirs));
+    let delays = worst_p95(&ours).zip(worst_p95(&theirs));
     judge.add(
         format!("p95 of the picture's delay below that of {name}"),
         delays.map_or("nothing measured".into(), |(ours, theirs)| format!("{ours:.0} ms, {name} {theirs:.0} ms")),
         delays.map(|(ours, theirs)| ours < theirs),
     );
-    let quality = ours.ssim.zip(theirs.ssim).map(|(ours, theirs)| (ours.mean, theirs.mean));
+    let qualities = quality(&ours).zip(quality(&theirs));
     // A thousandth is less than two runs of the same sender differ by.
     judge.add(
         format!("SSIM not below that of {name}, or fewer bits"),
-        quality.map_or("nothing measured".into(), |(a, b)| {
-            format!("{a:.3} at {:.0} kb/s, {name} {b:.3} at {:.0} kb/s", ours.rtp_kbps, theirs.rtp_kbps)
+        qualities.map_or("nothing measured".into(), |((a, ours), (b, theirs))| {
+            format!("{a:.3} at {ours:.0} kb/s, {name} {b:.3} at {theirs:.0} kb/s")
         }),
-        quality.map(|(a, b)| a >= b - 0.001 || ours.rtp_kbps < 0.95 * theirs.rtp_kbps),
+        qualities.map(|((a, ours), (b, theirs))| a >= b - 0.001 || ours < 0.95 * theirs),
     );
 }
 
