@@ -1,4 +1,5 @@
-//! Requests for key frames, rate-limited: on TCP a key frame that nobody needs is delay for everybody.
+//! Requests for key frames. Who sends limits them: on TCP a key frame that nobody needs is delay for everybody. Who receives
+//! asks until one comes.
 
 use std::time::Duration;
 
@@ -62,6 +63,38 @@ impl KeyframeLimiter {
     }
 }
 
+/// A request for a key frame that brought none is made again after this time. Janus 1.4.1 forgets one that comes within a
+/// second of another (`janus_videoroom_reqpli`).
+const ASK_AGAIN: Duration = Duration::from_millis(1100);
+
+/// A receiver that can show nothing before a key frame: when it asks for one again. `rtph264depay` asks by itself when it
+/// begins and after a loss, each time only once, and what it asks, or what it gets, may be lost too.
+#[derive(Debug, Clone, Default)]
+pub struct KeyframeWait {
+    asked: Option<Duration>,
+    shows: bool,
+}
+
+impl KeyframeWait {
+    /// A packet came, after a `loss` or not, and the depayloader asks at a loss; whether it is to be asked for it now.
+    pub fn packet(&mut self, now: Duration, loss: bool) -> bool {
+        if loss {
+            self.shows = false;
+            self.asked = Some(now);
+        }
+        if self.shows || now.saturating_sub(*self.asked.get_or_insert(now)) < ASK_AGAIN {
+            return false;
+        }
+        self.asked = Some(now);
+        true
+    }
+
+    /// A frame came through.
+    pub fn frame(&mut self) {
+        self.shows = true;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +109,20 @@ mod tests {
         assert_eq!(limiter.request(ms(30), false), Verdict::Merged);
         assert_eq!(limiter.due(ms(510), false), None);
         assert_eq!(limiter.request(ms(520), false), Verdict::At(ms(1010)));
+    }
+
+    #[test]
+    fn a_receiver_asks_until_a_frame_comes() {
+        let ms = Duration::from_millis;
+        let mut wait = KeyframeWait::default();
+        let asks = |wait: &mut KeyframeWait, times: &[u64]| -> Vec<u64> {
+            times.iter().copied().filter(|at| wait.packet(ms(*at), false)).collect()
+        };
+        assert_eq!(asks(&mut wait, &[0, 500, 1000, 1100, 1500, 2200]), [1100, 2200], "from the beginning");
+        wait.frame();
+        assert_eq!(asks(&mut wait, &[3300, 9000]), [] as [u64; 0]);
+        assert!(!wait.packet(ms(9500), true), "the depayloader has just asked itself");
+        assert_eq!(asks(&mut wait, &[10_000, 10_600, 11_000]), [10_600]);
     }
 
     #[test]

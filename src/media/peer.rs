@@ -15,6 +15,7 @@ use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::figures::{EndpointFigures, PairFigures};
 use kiosk_proto::gate::{GatedCandidate, GatedSdp};
 use kiosk_proto::ice::{Direction, TcpOnlyCandidate, TcpOnlyPolicy, TcpOnlySdp};
+use kiosk_proto::janus::{ask_by_pli, declare_reporter, wait_for_dtls};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -180,16 +181,26 @@ impl Peer {
         Ok(reply)
     }
 
-    async fn describe(&self, action: &str, field: &str) -> Result<TcpOnlySdp, MediaError> {
+    /// What `webrtcbin` would say.
+    async fn create(&self, action: &str, field: &str) -> Result<String, MediaError> {
         let reply = self.ask(action, None::<gst::Structure>.to_send_value()).await?;
         let description = reply
             .and_then(|reply| reply.get::<webrtc::WebRTCSessionDescription>(field).ok())
             .ok_or_else(|| MediaError::Refused(format!("webrtcbin made no {field}")))?;
-        let text = description.sdp().as_text()?;
-        let filtered = TcpOnlySdp::filter(&self.policy, Direction::Outgoing, &text)
-            .map_err(|error| MediaError::Refused(format!("webrtcbin's {field}: {error}")))?;
+        Ok(description.sdp().as_text()?)
+    }
+
+    /// Makes it so, and begins gathering.
+    async fn set_local(&self, kind: webrtc::WebRTCSDPType, text: &str) -> Result<(), MediaError> {
+        let description = webrtc::WebRTCSessionDescription::new(kind, sdp::SDPMessage::parse_buffer(text.as_bytes())?);
+        self.ask("set-local-description", description.to_send_value()).await.map(drop)
+    }
+
+    /// What Janus may see of it.
+    fn outgoing(&self, text: &str) -> Result<TcpOnlySdp, MediaError> {
+        let filtered = TcpOnlySdp::filter(&self.policy, Direction::Outgoing, text)
+            .map_err(|error| MediaError::Refused(format!("webrtcbin's description: {error}")))?;
         debug!(leg = self.leg, "{}", filtered.as_str());
-        self.ask("set-local-description", description.to_send_value()).await?;
         Ok(filtered)
     }
 
@@ -198,15 +209,24 @@ impl Peer {
     /// # Errors
     /// When `webrtcbin` refuses.
     pub async fn offer(&self) -> Result<TcpOnlySdp, MediaError> {
-        self.describe("create-offer", "offer").await
+        let offer = self.create("create-offer", "offer").await?;
+        let filtered = self.outgoing(&offer)?;
+        self.set_local(webrtc::WebRTCSDPType::Offer, &offer).await?;
+        Ok(filtered)
     }
 
-    /// Makes an answer and begins gathering.
+    /// Makes an answer and begins gathering. It leaves the beginning of DTLS to Janus, and says who asks for key frames.
     ///
     /// # Errors
     /// When `webrtcbin` refuses.
     pub async fn answer(&self) -> Result<TcpOnlySdp, MediaError> {
-        self.describe("create-answer", "answer").await
+        let answer = wait_for_dtls(&self.create("create-answer", "answer").await?);
+        self.set_local(webrtc::WebRTCSDPType::Answer, &answer).await?;
+        // With `max-bundle` all media are in session 0.
+        let session = named::<gst::Element>(&self.pipeline, "rtpbin")?
+            .emit_by_name::<Option<glib::Object>>("get-internal-session", &[&0_u32])
+            .ok_or_else(|| MediaError::Refused("webrtcbin has no RTP session".to_owned()))?;
+        self.outgoing(&declare_reporter(&answer, session.property("internal-ssrc")))
     }
 
     /// Sets Janus' description.
@@ -216,7 +236,7 @@ impl Peer {
     pub async fn set_remote(&self, kind: webrtc::WebRTCSDPType, remote: &TcpOnlySdp) -> Result<(), MediaError> {
         debug!(leg = self.leg, "{}", remote.as_str());
         let gated = GatedSdp::new(remote, &self.policy, &mut |server| self.gate.way_to(server));
-        let parsed = sdp::SDPMessage::parse_buffer(gated.as_str().as_bytes())?;
+        let parsed = sdp::SDPMessage::parse_buffer(ask_by_pli(gated.as_str()).as_bytes())?;
         let description = webrtc::WebRTCSessionDescription::new(kind, parsed);
         self.ask("set-remote-description", description.to_send_value()).await.map(|_| ())
     }

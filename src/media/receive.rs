@@ -1,15 +1,18 @@
 //! The agent's media, from the connection to raw pictures and sound.
 
-use std::sync::Once;
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Instant;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use gstreamer_video as video;
 use gstreamer_webrtc as webrtc;
 use kiosk_proto::call::{Event, PeerId};
 use kiosk_proto::config::Config;
 use kiosk_proto::fault::{Fault, FaultCode};
 use kiosk_proto::ice::{TcpOnlyPolicy, TcpOnlySdp};
-use tracing::warn;
+use kiosk_proto::keyframe::KeyframeWait;
+use tracing::{debug, warn};
 
 use super::meter::Meter;
 use super::peer::Peer;
@@ -134,6 +137,7 @@ fn take_video(
             decoder::NAME
         ),
     )?;
+    ask_until_a_frame_comes(&bin)?;
     playback.decoded_by(&decoder);
     // Decoding frames side by side holds each back until its neighbours are done.
     if let Some(element) = bin.by_name(decoder::NAME).filter(|element| element.find_property("max-threads").is_some()) {
@@ -159,6 +163,29 @@ fn take_video(
     Ok(())
 }
 
+/// Lets the depayloader named `entry` ask for a key frame until it gives frames.
+fn ask_until_a_frame_comes(bin: &gst::Bin) -> Result<(), MediaError> {
+    let missing = || MediaError::Refused("the depayloader has no pads".to_owned());
+    let entry = bin.by_name("entry").ok_or_else(missing)?;
+    let (sink, src) = (entry.static_pad("sink").ok_or_else(missing)?, entry.static_pad("src").ok_or_else(missing)?);
+    let (start, waits) = (Instant::now(), Arc::new(Mutex::new(KeyframeWait::default())));
+    let shown = waits.clone();
+    sink.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let lost = info.buffer().is_some_and(|packet| packet.flags().contains(gst::BufferFlags::DISCONT));
+        let again = waits.lock().unwrap_or_else(PoisonError::into_inner).packet(start.elapsed(), lost);
+        if again {
+            debug!("a key frame is asked for again");
+            pad.push_event(video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+        }
+        gst::PadProbeReturn::Ok
+    });
+    src.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        shown.lock().unwrap_or_else(PoisonError::into_inner).frame();
+        gst::PadProbeReturn::Ok
+    });
+    Ok(())
+}
+
 fn take_audio(
     pipeline: &gst::Pipeline,
     pad: &gst::Pad,
@@ -178,20 +205,76 @@ fn take_audio(
 mod tests {
     use super::*;
     use crate::media::named;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
+
+    /// What arrives from an agent whose key frames are so many frames apart: the picture leaves `last`, the sound `sound`.
+    fn agent(key_frames: u32) -> gst::Pipeline {
+        gst::init().unwrap();
+        pipeline(&format!(
+            "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,framerate=30/1 \
+             ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={key_frames} ! rtph264pay config-interval=-1 \
+             ! queue ! identity name=last \
+             audiotestsrc is-live=true ! opusenc ! rtpopuspay ! queue ! identity name=sound"
+        ))
+        .unwrap()
+    }
+
+    /// Waits until so many more pictures were decoded.
+    fn shows(playback: &Playback, more: u64) {
+        let (begin, before) = (Instant::now(), playback.frames.buffers());
+        while playback.frames.buffers() < before + more {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{more} pictures after {before}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn a_key_frame_is_asked_for_until_it_comes() {
+        let pipeline = agent(10_000);
+        let last: gst::Element = named(&pipeline, "last").unwrap();
+        let (pad, sink, playback) =
+            (last.static_pad("src").unwrap(), last.static_pad("sink").unwrap(), Playback::default());
+        let held = pad.add_probe(gst::PadProbeType::BLOCK_DOWNSTREAM, |_, _| gst::PadProbeReturn::Ok);
+        pipeline
+            .by_name("sound")
+            .unwrap()
+            .static_pad("src")
+            .unwrap()
+            .add_probe(gst::PadProbeType::DATA_DOWNSTREAM, |_, _| gst::PadProbeReturn::Drop);
+        pipeline.set_state(gst::State::Playing).unwrap();
+        take_video(&pipeline, &pad, &playback, || {}).unwrap();
+        pad.remove_probe(held.unwrap());
+        shows(&playback, 5);
+        // One packet is lost, as the jitter buffer says it, and the first request that follows too.
+        let (packets, asked) = (AtomicU64::new(0), Arc::new(AtomicU64::new(0)));
+        sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let number = packets.fetch_add(1, Relaxed);
+            if let Some(packet) = info.buffer_mut().filter(|_| number == 1) {
+                packet.make_mut().set_flags(gst::BufferFlags::DISCONT);
+            }
+            if number == 0 { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+        });
+        let counted = asked.clone();
+        pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+            let request = info.event().is_some_and(|event| video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
+            if request && counted.fetch_add(1, Relaxed) == 0 {
+                return gst::PadProbeReturn::Handled;
+            }
+            gst::PadProbeReturn::Ok
+        });
+        shows(&playback, 15);
+        assert_eq!(
+            asked.load(Relaxed),
+            2,
+            "once by the depayloader, once more, and no more when there are pictures again"
+        );
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
 
     #[test]
     fn a_packet_that_was_lost_holds_nothing_up() {
-        gst::init().unwrap();
-        let pipeline = pipeline(
-            "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,framerate=30/1 \
-             ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay config-interval=-1 \
-             ! queue ! identity name=last \
-             audiotestsrc is-live=true ! opusenc ! rtpopuspay ! queue ! identity name=sound",
-        )
-        .unwrap();
+        let pipeline = agent(10);
         let last: gst::Element = named(&pipeline, "last").unwrap();
         // Of the sound nothing is lost.
         let sound: gst::Element = named(&pipeline, "sound").unwrap();
@@ -206,13 +289,6 @@ mod tests {
         for (pad, held) in held {
             pad.remove_probe(held.unwrap());
         }
-        let shows = |more: u64| {
-            let (begin, before) = (Instant::now(), playback.frames.buffers());
-            while playback.frames.buffers() < before + more {
-                assert!(begin.elapsed() < Duration::from_secs(30), "{more} pictures after {before}");
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        };
         let stamp = Arc::new(AtomicU64::new(0));
         let last_stamp = stamp.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
@@ -221,7 +297,7 @@ mod tests {
             }
             gst::PadProbeReturn::Ok
         });
-        shows(15);
+        shows(&playback, 15);
         // As the jitter buffer says it.
         let lost = gst::Structure::builder("GstRTPPacketLost")
             .field("seqnum", 1_u32)
@@ -231,7 +307,7 @@ mod tests {
         let lost = gst::event::CustomDownstream::new(lost.build());
         // Where it holds up, this thread stays.
         std::thread::spawn(move || sink.send_event(lost));
-        shows(15);
+        shows(&playback, 15);
         pipeline.set_state(gst::State::Null).unwrap();
     }
 }

@@ -5,10 +5,12 @@
 mod error;
 mod message;
 mod request;
+mod subscriber;
 
 pub use error::JanusError;
 pub use message::{FeedId, MAX_MESSAGE_BYTES, Message, MessageError, Participant, RoomEvent};
 pub use request::{HandleId, Request, SessionId};
+pub use subscriber::{ask_by_pli, declare_reporter, wait_for_dtls};
 
 /// WebSocket subprotocol of the Janus API.
 pub const SUBPROTOCOL: &str = "janus-protocol";

@@ -17,11 +17,12 @@ use gstreamer_video as video;
 use gstreamer_video::VideoFrameExt;
 use gstreamer_webrtc as webrtc;
 use kiosk_harness::link::record::{Frame, Line, Medium, Tone, now_us};
+use kiosk_proto::janus::{ask_by_pli, declare_reporter, wait_for_dtls};
 use kiosk_proto::timecode::{self, ToneReader};
 
 use crate::counter::Counter;
 use crate::notes::Notes;
-use crate::whole::{ask_until_a_key_frame_comes, begin_with_key_frame, keep_frames_together};
+use crate::whole::{ask_until_a_frame_comes, begin_with_key_frame, keep_frames_together};
 
 /// How long a missing packet is waited for, milliseconds: time for a retransmission over UDP.
 pub const JITTER_MS: u32 = 200;
@@ -54,8 +55,11 @@ impl Receiver {
         receiver.decode(publisher, notes);
         receiver.announce(publisher, notes);
         receiver.pipeline.set_state(gst::State::Playing)?;
-        let answer = receiver.answer(&tcp_lines(offer, "tcptype passive"))?;
-        Ok((receiver, tcp_lines(&answer, "tcptype active")))
+        let answer = receiver.answer(&ask_by_pli(&tcp_lines(offer, "tcptype passive")))?;
+        let bin = receiver.webrtc.downcast_ref::<gst::Bin>().and_then(|bin| bin.by_name("rtpbin"));
+        let session = bin.and_then(|bin| bin.emit_by_name::<Option<glib::Object>>("get-internal-session", &[&0_u32]));
+        let ssrc = session.context("webrtcbin has no RTP session")?.property("internal-ssrc");
+        Ok((receiver, declare_reporter(&tcp_lines(&answer, "tcptype active"), ssrc)))
     }
 
     /// An error of the pipeline, if there was one.
@@ -135,6 +139,8 @@ impl Receiver {
         self.ask("set-remote-description", offer.to_send_value())?;
         let reply = self.ask("create-answer", None::<gst::Structure>.to_send_value())?.context("no reply")?;
         let answer = reply.get::<webrtc::WebRTCSessionDescription>("answer").context("webrtcbin made no answer")?;
+        let waits = sdp::SDPMessage::parse_buffer(wait_for_dtls(&answer.sdp().as_text()?).as_bytes())?;
+        let answer = webrtc::WebRTCSessionDescription::new(webrtc::WebRTCSDPType::Answer, waits);
         self.ask("set-local-description", answer.to_send_value())?;
         let end = Instant::now() + GATHERING;
         let complete = webrtc::WebRTCICEGatheringState::Complete;
@@ -206,12 +212,12 @@ fn take_video(pipeline: &gst::Pipeline, pad: &gst::Pad, publisher: &str, notes: 
         pad,
         "rtph264depay name=depay request-keyframe=true wait-for-keyframe=true \
          ! video/x-h264,stream-format=byte-stream,alignment=au ! h264parse ! avdec_h264 max-threads=1 \
-         ! videoconvert ! video/x-raw,format=I420 ! appsink name=out sync=false enable-last-sample=false",
+         ! videoconvert ! video/x-raw,format=I420 ! appsink name=out sync=false async=false enable-last-sample=false",
     )?;
     let depay = pipeline.by_name("depay").context("no depayloader")?;
     let (sink, src) = (depay.static_pad("sink").context("its input")?, depay.static_pad("src").context("its output")?);
     keep_frames_together(&sink);
-    ask_until_a_key_frame_comes(&sink, &src);
+    ask_until_a_frame_comes(&sink, &src);
     begin_with_key_frame(&src);
     let (publisher, notes) = (publisher.to_owned(), notes.clone());
     let take = move |out: &app::AppSink| {
@@ -250,7 +256,7 @@ fn take_audio(pipeline: &gst::Pipeline, pad: &gst::Pad, publisher: &str, notes: 
         pipeline,
         pad,
         "rtpopusdepay ! opusdec plc=false ! audioconvert ! audioresample \
-         ! audio/x-raw,format=S16LE,rate=48000,channels=1 ! appsink name=out sync=false enable-last-sample=false",
+         ! audio/x-raw,format=S16LE,rate=48000,channels=1 ! appsink name=out sync=false async=false enable-last-sample=false",
     )?;
     let (publisher, notes, reader) = (publisher.to_owned(), notes.clone(), Mutex::new(ToneReader::default()));
     let take = move |out: &app::AppSink| {

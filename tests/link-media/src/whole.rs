@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as video;
+use kiosk_proto::keyframe::KeyframeWait;
 
 /// A key frame is asked for again when it has not come within this.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
-/// The same where `rtph264depay` waits for one after a loss: it asks by itself, but only once for each loss, and what it
-/// asks or what it gets may be lost too. A browser asks more often.
-const DEPAYLOADER_ASKS_AGAIN: Duration = Duration::from_secs(1);
 /// Types of NAL units (ITU-T H.264, table 7-1).
 const SLICE: u8 = 1;
 const KEY_SLICE: u8 = 5;
@@ -78,10 +76,10 @@ fn fill(packet: &mut [u8], sliced: &mut Option<[u8; 4]>) -> Option<()> {
     Some(())
 }
 
-/// Lets a depayloader with `wait-for-keyframe` and `request-keyframe` ask until a key frame comes.
-pub fn ask_until_a_key_frame_comes(sink: &gst::Pad, src: &gst::Pad) {
-    let after_packet = Arc::new(Mutex::new(AfterLoss::default()));
-    let after_unit = Arc::clone(&after_packet);
+/// Lets a depayloader with `wait-for-keyframe` and `request-keyframe` ask until a frame comes.
+pub fn ask_until_a_frame_comes(sink: &gst::Pad, src: &gst::Pad) {
+    let (start, waits) = (Instant::now(), Arc::new(Mutex::new(KeyframeWait::default())));
+    let shown = Arc::clone(&waits);
     sink.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |pad, info| {
         let first = match &info.data {
             Some(gst::PadProbeData::Buffer(buffer)) => Some(buffer.flags()),
@@ -89,38 +87,17 @@ pub fn ask_until_a_key_frame_comes(sink: &gst::Pad, src: &gst::Pad) {
             _ => None,
         };
         let lost = first.is_some_and(|flags| flags.contains(gst::BufferFlags::DISCONT));
-        let ask = after_packet.lock().is_ok_and(|mut state| state.packet(lost, Instant::now()));
-        if ask {
+        if waits.lock().is_ok_and(|mut waits| waits.packet(start.elapsed(), lost)) {
             pad.push_event(video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
         }
         gst::PadProbeReturn::Ok
     });
     src.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        if let Ok(mut state) = after_unit.lock() {
-            *state = AfterLoss::default();
+        if let Ok(mut waits) = shown.lock() {
+            waits.frame();
         }
         gst::PadProbeReturn::Ok
     });
-}
-
-/// Since when a depayloader has let nothing through, if it waits.
-#[derive(Debug, Default)]
-struct AfterLoss(Option<Instant>);
-
-impl AfterLoss {
-    /// Whether it is time to ask again.
-    fn packet(&mut self, lost: bool, now: Instant) -> bool {
-        match self.0 {
-            // It has just asked itself.
-            _ if lost => self.0 = Some(now),
-            Some(asked) if now.duration_since(asked) >= DEPAYLOADER_ASKS_AGAIN => {
-                self.0 = Some(now);
-                return true;
-            }
-            _ => {}
-        }
-        false
-    }
 }
 
 /// How an access unit begins.
@@ -199,17 +176,6 @@ mod tests {
         assert_eq!(unit(&[&[0x41, 0x1a]]), Start::Middle);
         assert_eq!(unit(&[]), Start::NoSlice);
         assert_eq!(start(&[0, 0, 1]), Start::NoSlice);
-    }
-
-    #[test]
-    fn after_a_loss_a_key_frame_is_asked_for_until_something_comes() {
-        let (mut state, start) = (AfterLoss::default(), Instant::now());
-        let at = |ms| start + Duration::from_millis(ms);
-        assert!(!state.packet(false, at(0)) && !state.packet(false, at(5000)), "nothing was lost");
-        assert!(!state.packet(true, at(6000)) && !state.packet(false, at(6900)));
-        assert!(state.packet(false, at(7000)) && !state.packet(false, at(7900)) && state.packet(false, at(8000)));
-        state = AfterLoss::default();
-        assert!(!state.packet(false, at(20_000)), "a key frame came");
     }
 
     /// Frames that pass of a stream whose first packets are missing.
