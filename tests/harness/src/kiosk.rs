@@ -285,14 +285,21 @@ impl Kiosk {
             self.process.must_run()?;
             probe(self)
         });
-        result.map_err(|error| match error {
-            Error::Timeout { what, after, .. } => {
-                let (state, faults) = (self.state(), self.faults());
-                let log = format!("state: {state:?}\nfaults: {faults:?}\n");
-                self.process.explain(Error::Timeout { what, after, log })
+        result.map_err(|error| self.explain(self.process.explain(error)))
+    }
+
+    /// Adds state and faults, in one line, to a timeout.
+    pub fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::Timeout { what, after, log } => {
+                let standing = match self.state().and_then(|state| Ok((state, self.faults()?))) {
+                    Ok((state, faults)) => standing(&self.name, &state, &faults),
+                    Err(error) => format!("{} does not say how it is: {error}", self.name),
+                };
+                Error::Timeout { what, after, log: format!("{standing}\n{log}") }
             }
             other => other,
-        })
+        }
     }
 
     fn control(&self) -> Result<&ControlProxy<'static>> {
@@ -326,6 +333,12 @@ impl Kiosk {
     }
 }
 
+fn standing(name: &str, state: &str, faults: &[(String, String)]) -> String {
+    let faults = faults.iter().map(|(code, message)| format!("{code}: {message}")).collect::<Vec<_>>();
+    let faults = if faults.is_empty() { "no fault".into() } else { faults.join("; ") };
+    format!("{name} is in the state \"{state}\", {faults}")
+}
+
 fn write_config(file: &PathBuf, config: &KioskConfig, bus: &Bus) -> Result<()> {
     let config = config.clone().with("control", "bus", bus.address());
     fs::write(file, config.sections.to_string()).map_err(Error::io(file.display().to_string()))
@@ -346,4 +359,21 @@ fn launch(
     }
     command.envs(environment.iter().map(|(variable, value)| (variable, value)));
     place.spawn(name, &mut command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::standing;
+
+    #[test]
+    fn state_and_faults_are_one_line() {
+        let fault = |code: &str, message: &str| (code.to_owned(), message.to_owned());
+        assert_eq!(standing("kioskd", "waiting", &[]), "kioskd is in the state \"waiting\", no fault");
+        assert_eq!(
+            standing("kioskd", "idle", &[fault("no-encoder", "no H.264 encoder works")]),
+            "kioskd is in the state \"idle\", no-encoder: no H.264 encoder works"
+        );
+        let two = [fault("camera-unavailable", "no camera"), fault("speaker-unavailable", "no sound card")];
+        assert_eq!(standing("kioskd", "active", &two).lines().count(), 1);
+    }
 }

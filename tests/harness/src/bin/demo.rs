@@ -120,7 +120,8 @@ fn check() -> Result<bool> {
         ..BrowserOptions::new(Part::Agent, "agent", &running.local.janus, ROOM)?
     };
     let mut agent = Browser::start(running.local.place(), &options)?;
-    agent.wait_stats(SETUP, "the kiosk's first frame at the agent", |stats| stats.frames_decoded > 0)?;
+    let first = agent.wait_stats(SETUP, "the kiosk's first frame at the agent", |stats| stats.frames_decoded > 0);
+    first.map_err(|error| running.kiosk.explain(error))?;
     running.kiosk.wait_figures(SETUP, "the agent's first frame", |figures| figures.receive.video.frames > 0)?;
 
     eprintln!("Watching the call for {} s ...", WATCH.as_secs());
