@@ -27,7 +27,8 @@ impl Trial<'_> {
         let Some(link) = self.publisher.peer.media_link() else { return Ok(()) };
         let configured = u64::from(self.config.video.bitrate_kbps.bits_per_second());
         let begin = carried.unwrap_or(configured).min(configured) * 2 / 3;
-        let unloaded = self.shown.steady.and_then(|steady| steady.picture).map_or(Duration::ZERO, |seen| seen.median);
+        let unloaded =
+            self.shown.steady.as_ref().and_then(|steady| steady.picture).map_or(Duration::ZERO, |seen| seen.median);
         let mut ramp = Ramp::new(begin, MOST.max(configured * 4), unloaded);
         self.pictures.hold(false);
         self.pictures.pace(0);

@@ -27,6 +27,7 @@ use super::wire::Watch;
 use crate::events::{Events, News};
 use crate::media::last_rate::LastRate;
 use crate::media::link::{self, LinkWatch};
+use crate::media::meter::Meter;
 use crate::media::peer::Peer;
 use crate::media::playback::Playback;
 use crate::media::port::Inlet;
@@ -422,9 +423,11 @@ impl Trial<'_> {
 
     async fn steady(&mut self, ends: &Ends, up: Duration, first: Option<Duration>) -> Result<(), Stop> {
         let counts = |trial: &Self| {
-            let back = trial.receiver.as_ref().map_or(0, |receiver| receiver.audio_packets.buffers());
-            let sent = (trial.publisher.encoded.buffers(), trial.publisher.audio_packets.buffers());
-            (sent.0, trial.playback.frames.buffers(), sent.1, back)
+            let back =
+                |of: fn(&Receiver) -> &Meter| trial.receiver.as_ref().map_or(0, |receiver| of(receiver).buffers());
+            let (publisher, frames) = (&trial.publisher, trial.playback.frames.buffers());
+            let picture = [publisher.encoded.buffers(), back(|receiver| &receiver.video_packets), frames];
+            (picture, [publisher.audio_packets.buffers(), back(|receiver| &receiver.audio_packets)])
         };
         ends.seen();
         let before = counts(self);
@@ -433,10 +436,12 @@ impl Trial<'_> {
         self.shown.steady = Some(Steady {
             up,
             first_picture: first,
-            frames_sent: after.0 - before.0,
-            frames_back: after.1 - before.1,
-            sound_sent: after.2 - before.2,
-            sound_back: after.3 - before.3,
+            frames_sent: after.0[0] - before.0[0],
+            packets_back: after.0[1] - before.0[1],
+            frames_back: after.0[2] - before.0[2],
+            decoder: self.playback.picture().2,
+            sound_sent: after.1[0] - before.1[0],
+            sound_back: after.1[1] - before.1[1],
             picture: Spread::of(pictures),
             sound: Spread::of(tones),
         });

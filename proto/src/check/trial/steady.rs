@@ -38,7 +38,7 @@ impl Spread {
 }
 
 /// The call before it was loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Steady {
     /// From the request to join until Janus said `webrtcup`.
     pub up: Duration,
@@ -46,8 +46,12 @@ pub struct Steady {
     pub first_picture: Option<Duration>,
     /// Frames that left the encoder.
     pub frames_sent: u64,
+    /// Packets of the picture that came back.
+    pub packets_back: u64,
     /// Frames that came back and were decoded.
     pub frames_back: u64,
+    /// The element that decodes them; empty while nothing of the picture came back.
+    pub decoder: String,
     /// Packets of sound that were sent; none when the configuration wants no sound.
     pub sound_sent: u64,
     /// And came back.
@@ -86,21 +90,10 @@ pub fn steady(steady: &Steady) -> Vec<Finding> {
 fn picture(steady: &Steady) -> Finding {
     let (id, title) = ("call.picture", Text::new("trial call: picture there and back", "시험 통화: 영상 왕복"));
     let (sent, back) = (steady.frames_sent, steady.frames_back);
-    let seen = Text::new(format!("{sent} frames sent, {back} back"), format!("송신 {sent}프레임, 수신 {back}프레임"));
     if back == 0 {
-        let remedy = if sent == 0 {
-            Text::new(
-                "The encoder gives nothing: kioskd encoders",
-                "인코더 출력이 없습니다. kioskd encoders를 실행하십시오",
-            )
-        } else {
-            Text::new(
-                "It is sent and does not come back: does the room take H.264 (kioskctl server check), and does something on the way close long connections?",
-                "보냈지만 돌아오지 않습니다. 방이 H.264를 받는지(kioskctl server check), 중간 장비가 연결을 끊는지 확인하십시오",
-            )
-        };
-        return Finding::fail(id, title, seen, remedy);
+        return Finding::fail(id, title, nothing_seen(steady), nothing_remedy(steady));
     }
+    let seen = Text::new(format!("{sent} frames sent, {back} back"), format!("송신 {sent}프레임, 수신 {back}프레임"));
     if (back as f64) < sent as f64 * FRAMES_BACK {
         let remedy = Text::new(
             "Frames are lost on the way back: Janus drops what a slow line does not take, or this machine decodes too slowly (top)",
@@ -109,6 +102,37 @@ fn picture(steady: &Steady) -> Finding {
         return Finding::warn(id, title, seen, remedy);
     }
     Finding::pass(id, title, seen)
+}
+
+fn nothing_seen(steady: &Steady) -> Text {
+    let (sent, packets) = (steady.frames_sent, steady.packets_back);
+    Text::new(
+        format!("{sent} frames sent, {packets} packets and no frame back"),
+        format!("송신 {sent}프레임, 수신 {packets}패킷, 디코딩 0프레임"),
+    )
+}
+
+/// Where a picture ends that is never seen again.
+fn nothing_remedy(steady: &Steady) -> Text {
+    let decoder = &steady.decoder;
+    match (steady.frames_sent, steady.packets_back) {
+        (0, _) => Text::new(
+            "The encoder gives nothing: kioskd encoders",
+            "인코더 출력이 없습니다. kioskd encoders를 실행하십시오",
+        ),
+        (_, 0) => Text::new(
+            "It is sent and does not come back: does the room take H.264 (kioskctl server check), and does something on the way close long connections?",
+            "보냈지만 돌아오지 않습니다. 방이 H.264를 받는지(kioskctl server check), 중간 장비가 연결을 끊는지 확인하십시오",
+        ),
+        _ => Text::new(
+            format!(
+                "It comes back, and {decoder} gives no frame: no key frame reaches it, or it does not work. Check once more; if it stays, GST_DEBUG=3 kioskd doctor shows what it says"
+            ),
+            format!(
+                "영상은 돌아오지만 {decoder}에서 프레임이 나오지 않습니다. 키 프레임이 오지 않거나 디코더가 동작하지 않습니다. 다시 점검하고, 계속되면 GST_DEBUG=3 kioskd doctor로 디코더 메시지를 확인하십시오"
+            ),
+        ),
+    }
 }
 
 fn sound(steady: &Steady) -> Finding {
@@ -169,7 +193,9 @@ mod tests {
             up: 400 * MS,
             first_picture: Some(700 * MS),
             frames_sent: 120,
+            packets_back: 470,
             frames_back: 118,
+            decoder: "openh264dec".to_owned(),
             sound_sent: 200,
             sound_back: 199,
             picture: spread,
@@ -200,6 +226,26 @@ mod tests {
         assert_eq!(only(Steady { picture: late, sound: None, ..good() }).last(), Some(&("call.delay", Outcome::Warn)));
         assert_eq!(outcomes(&Steady { picture: None, ..good() }).len(), 4);
         assert_eq!(outcomes(&Steady { picture: None, sound: None, ..good() }).len(), 3);
+    }
+
+    #[test]
+    fn a_picture_that_is_not_seen_again_ends_in_one_of_three_places() {
+        let said = |frames_sent, packets_back| {
+            let finding = picture(&Steady { frames_sent, packets_back, frames_back: 0, ..good() });
+            let remedy = finding.remedy.unwrap();
+            assert_eq!(finding.outcome, Outcome::Fail);
+            (finding.seen.en, remedy.en, remedy.ko)
+        };
+        let (seen, remedy, korean) = said(120, 470);
+        assert_eq!(seen, "120 frames sent, 470 packets and no frame back");
+        assert!(
+            remedy.contains("openh264dec gives no frame") && korean.contains("openh264dec에서"),
+            "{remedy} {korean}"
+        );
+        let (seen, remedy, _) = said(120, 0);
+        assert_eq!(seen, "120 frames sent, 0 packets and no frame back");
+        assert!(remedy.contains("does not come back"), "{remedy}");
+        assert!(said(0, 0).1.contains("kioskd encoders"));
     }
 
     #[test]
