@@ -71,7 +71,7 @@ impl Load {
     fn mean(turns: &[Self]) -> Self {
         let mean = |of: fn(&Self) -> f64| turns.iter().map(of).sum::<f64>() / turns.len() as f64;
         Self {
-            cpu_cores: mean(|load| load.cpu_cores),
+            cpu_cores: rounded(mean(|load| load.cpu_cores)),
             rss_peak_kib: turns.iter().map(|load| load.rss_peak_kib).max().unwrap_or_default(),
             frames_per_second: rounded(mean(|load| load.frames_per_second)),
             bits_per_second: mean(|load| load.bits_per_second).round(),
@@ -243,6 +243,19 @@ fn family_usage(pid: u32) -> (f64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mean_of_turns_has_no_more_digits_than_one_of_them() {
+        let turn = |cpu_cores, rss_peak_kib, frames_per_second, bits_per_second| Load {
+            cpu_cores,
+            rss_peak_kib,
+            frames_per_second,
+            bits_per_second,
+        };
+        let mean = Load::mean(&[turn(0.1, 100, 29.0, 1.0), turn(0.1, 300, 30.0, 2.0), turn(0.2, 200, 30.0, 2.0)]);
+        assert_eq!((mean.cpu_cores, mean.rss_peak_kib), (0.133, 300));
+        assert_eq!((mean.frames_per_second, mean.bits_per_second), (29.667, 2.0));
+    }
 
     #[test]
     fn median_and_percentile_are_by_nearest_rank() {
