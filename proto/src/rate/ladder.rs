@@ -17,7 +17,9 @@ pub struct Step {
 /// detail in each pixel.
 const BITS_PER_PIXEL: [f64; 3] = [0.0145, 0.022, 0.035];
 /// Frames a second that a step down in frequency leaves.
-const FREQUENCIES: [u32; 3] = [25, 20, 15];
+const FREQUENCIES: [u32; 3] = [25, 20, SCALED_FREQUENCY];
+/// The one at which frames become smaller.
+const SCALED_FREQUENCY: u32 = 15;
 /// The last resort.
 const LEAST_FREQUENCY: u32 = 10;
 /// No smaller picture than this is made. Pixels.
@@ -58,7 +60,7 @@ impl Ladder {
         for frames_per_second in FREQUENCIES.into_iter().filter(|f| *f < full.frames_per_second) {
             steps.push((Step { frames_per_second, ..full }, BITS_PER_PIXEL[0]));
         }
-        let slow = full.frames_per_second.min(FREQUENCIES[2]);
+        let slow = full.frames_per_second.min(SCALED_FREQUENCY);
         for (quarters, bits) in [(3, BITS_PER_PIXEL[1]), (2, BITS_PER_PIXEL[2])] {
             if scaled(quarters).width >= LEAST_WIDTH {
                 steps.push((Step { frames_per_second: slow, ..scaled(quarters) }, bits));
