@@ -7,13 +7,7 @@ use std::{
     process::Command,
 };
 
-/// The file of an argument `--film`, as a path that stays right in another working directory.
-///
-/// # Errors
-/// When it does not exist.
-pub fn absolute(path: &str) -> Result<PathBuf> {
-    fs::canonicalize(path).map_err(Error::io(path))
-}
+pub use crate::arguments::absolute;
 
 /// The film as Y4M: 1280x720, 30 frames/s, with a camera's noise; without one a generated picture. It is made once.
 ///

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod agent;
+pub mod arguments;
 pub mod broker;
 pub mod bus;
 pub mod capture;

@@ -2,7 +2,7 @@
 //! `./dev bench connect`: how many of very many calls come up.
 
 use kiosk_harness::{
-    Error, Result, connect, film, link,
+    Error, Result, arguments, connect, film, link,
     local::{
         bench::{self, Figures, Load},
         signals,
@@ -43,7 +43,7 @@ fn bench_call(mut arguments: impl Iterator<Item = String>) -> Result<()> {
             "--json" => json = true,
             "--write-docs" => write_docs = true,
             "--calls" => calls = arguments.next().and_then(|text| text.parse().ok()).ok_or_else(usage)?,
-            "--film" => film = Some(film::absolute(&arguments.next().ok_or_else(usage)?)?),
+            "--film" => film = Some(arguments::absolute(&arguments.next().ok_or_else(usage)?)?),
             _ => return Err(usage()),
         }
     }
