@@ -1,15 +1,12 @@
-//! Kiosks without a camera: the state machines of `proto/`, and a real MQTT connection over TLS for each.
-//!
-//! What a daemon does with the disk is done in memory, and a trial's probes pass at once, or fail where a test wants
-//! that. Everything that travels is as a daemon sends it.
+//! One simulated kiosk: its state machines, and what they do over its connection.
 
-use crate::{Error, Result, tls::ClientIdentity};
+use super::{Counts, Fleet, Order, Simulated, over};
 use kiosk_proto::{
     backoff::Backoff,
-    config::{KioskId, Site},
+    config::Site,
     fleet::{
-        Command, EventKind, GroupName, Holds, LayerName, Limits, MAX_PACKET_BYTES, Now, Outbox, Outcome, Presence,
-        Topic, TrustedKey, kiosk_filters,
+        Command, EventKind, Holds, LayerName, Limits, MAX_PACKET_BYTES, Now, Outbox, Outcome, Presence, Topic,
+        kiosk_filters,
         ledger::{Ledger, LedgerEffect, LedgerInput, Reply},
         machine::{Delivery, DesiredState, Effect, Input, Probe},
         response_topic,
@@ -25,192 +22,14 @@ use rumqttc::{
 };
 use std::{
     collections::{BTreeMap, VecDeque},
-    io,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use tokio::{
-    net::TcpStream,
-    sync::mpsc,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{
-        ClientConfig, RootCertStore,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-    },
-};
-
-/// How long a TLS handshake may take, as in the daemon.
-const TLS: Duration = Duration::from_secs(5);
-
-/// What all simulated kiosks have in common.
-#[derive(Debug, Clone)]
-pub struct Fleet {
-    /// Where the broker is.
-    pub host: String,
-    /// Its port for kiosks.
-    pub port: u16,
-    /// Groups of every kiosk.
-    pub groups: Vec<GroupName>,
-    /// Keys that they trust.
-    pub keys: Vec<TrustedKey>,
-    /// Whether keys that can cut a kiosk off want two signatures.
-    pub two_signatures: bool,
-    /// Seconds that a configuration has to prove itself, of 5 or more.
-    pub trial_deadline_s: u32,
-    /// Seconds between two snapshots of metrics; none without.
-    pub metrics_s: Option<u64>,
-}
-
-/// One kiosk.
-#[derive(Debug, Clone)]
-pub struct Simulated {
-    /// Its id.
-    pub id: KioskId,
-    /// Its certificate.
-    pub identity: ClientIdentity,
-    /// Whether it can't reach its media server with what is pushed: every trial is taken back.
-    pub fails: bool,
-    /// How long it takes to try a configuration.
-    pub trial: Duration,
-}
-
-/// What happened so far, of all kiosks together.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Connections that are up.
-    pub connected: AtomicU64,
-    /// Connections that were made.
-    pub connections: AtomicU64,
-    /// Layers that were confirmed.
-    pub confirmed: AtomicU64,
-    /// Layers that were rejected or rolled back.
-    pub failed: AtomicU64,
-    /// Events that were made.
-    pub events: AtomicU64,
-    /// Events that the broker has acknowledged.
-    pub delivered: AtomicU64,
-}
-
-impl Counts {
-    /// One of the numbers.
-    pub fn get(counter: &AtomicU64) -> u64 {
-        counter.load(Ordering::Relaxed)
-    }
-}
-
-/// Orders from whoever runs the simulation.
-#[derive(Debug, Clone)]
-pub enum Order {
-    /// Something happens on the kiosk.
-    Happens(EventKind),
-}
-
-/// A kiosk that runs.
-#[derive(Debug)]
-pub struct Running {
-    orders: mpsc::Sender<Order>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Running {
-    /// Gives it an order; it is lost when the kiosk has too many.
-    pub fn order(&self, order: Order) -> bool {
-        self.orders.try_send(order).is_ok()
-    }
-
-    /// Ends it as a power cut would.
-    pub fn cut(self) {
-        self.task.abort();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Starts a kiosk on the present runtime.
-pub fn start(fleet: &Fleet, kiosk: &Simulated, ca: &Path, counts: &Arc<Counts>) -> Result<Running> {
-    let tls = connector(ca, &kiosk.identity)?;
-    let site = Site::parse(&site_file(fleet, kiosk)).map_err(|error| Error::Other(error.to_string()))?;
-    let (orders, inbox) = mpsc::channel(64);
-    let (fleet, kiosk, counts) = (fleet.clone(), kiosk.clone(), Arc::clone(counts));
-    let task = tokio::spawn(async move {
-        let mut running = Kiosk::new(fleet, kiosk, site, counts, &tls);
-        running.run(inbox).await;
-    });
-    Ok(Running { orders, task })
-}
-
-fn site_file(fleet: &Fleet, kiosk: &Simulated) -> String {
-    let list = |items: Vec<String>| {
-        format!("[{}]", items.iter().map(|item| format!("{item:?}")).collect::<Vec<_>>().join(", "))
-    };
-    format!(
-        "[kiosk]\nid = \"{}\"\n[janus]\nurl = \"wss://janus.example:8989/\"\nroom = 1001\n\
-         [fleet]\nbroker = \"mqtts://{}:{}\"\ncert_file = {:?}\nkey_file = {:?}\ngroups = {}\nkeys = {}\n\
-         two_signatures = {}\ntrial_deadline_s = {}\n",
-        kiosk.id,
-        fleet.host,
-        fleet.port,
-        kiosk.identity.certificate.display().to_string(),
-        kiosk.identity.key.display().to_string(),
-        list(fleet.groups.iter().map(ToString::to_string).collect()),
-        list(fleet.keys.iter().map(ToString::to_string).collect()),
-        fleet.two_signatures,
-        fleet.trial_deadline_s,
-    )
-}
-
-/// TLS with a client's certificate, to servers of an authority.
-pub(crate) fn connector(ca: &Path, identity: &ClientIdentity) -> Result<TlsConnector> {
-    Ok(TlsConnector::from(Arc::new(tls(ca, identity)?)))
-}
-
-/// Lets MQTT run over such a connection.
-pub(crate) fn over(options: &mut MqttOptions, host: String, tls: TlsConnector) {
-    options.set_socket_connector(move |address, _| {
-        let (host, tls) = (host.clone(), tls.clone());
-        async move {
-            let name = ServerName::try_from(host).map_err(io::Error::other)?;
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            // Of a connection that the broker's queue had no room for, only this side knows: it must give up soon.
-            match timeout(TLS, tls.connect(name, stream)).await {
-                Ok(connected) => connected,
-                Err(_) => Err(io::ErrorKind::TimedOut.into()),
-            }
-        }
-    });
-}
-
-fn tls(ca: &Path, identity: &ClientIdentity) -> Result<ClientConfig> {
-    let failed = |error: &dyn std::fmt::Display| Error::Other(format!("certificates of a simulated kiosk: {error}"));
-    let mut roots = RootCertStore::empty();
-    let authority = CertificateDer::from_pem_file(ca).map_err(|error| failed(&error))?;
-    roots.add(authority).map_err(|error| failed(&error))?;
-    let certificate = CertificateDer::from_pem_file(&identity.certificate).map_err(|error| failed(&error))?;
-    let key = PrivateKeyDer::from_pem_file(&identity.key).map_err(|error| failed(&error))?;
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(&error))?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![certificate], key)
-        .map_err(|error| failed(&error))
-}
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
+use tokio_rustls::TlsConnector;
 
 /// The state of one kiosk.
-struct Kiosk {
+pub(super) struct Kiosk {
     fleet: Fleet,
     own: Simulated,
     counts: Arc<Counts>,
@@ -229,7 +48,7 @@ struct Kiosk {
 }
 
 impl Kiosk {
-    fn new(fleet: Fleet, own: Simulated, site: Site, counts: Arc<Counts>, tls: &TlsConnector) -> Self {
+    pub(super) fn new(fleet: Fleet, own: Simulated, site: Site, counts: Arc<Counts>, tls: &TlsConnector) -> Self {
         let mut options = MqttOptions::new(own.id.to_string(), Broker::tcp(&fleet.host, fleet.port));
         options.set_keep_alive(30).set_clean_start(true).set_ack_mode(AckMode::Manual);
         options.set_outgoing_inflight_upper_limit(32).set_max_packet_size(Some(MAX_PACKET_BYTES));
@@ -267,7 +86,7 @@ impl Kiosk {
         Now { monotonic: self.started.elapsed(), wall: wall() }
     }
 
-    async fn run(&mut self, mut orders: mpsc::Receiver<Order>) {
+    pub(super) async fn run(&mut self, mut orders: mpsc::Receiver<Order>) {
         let Some(mut events) = self.events.take() else { return };
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         let mut metrics = self.fleet.metrics_s.map(|seconds| tokio::time::interval(Duration::from_secs(seconds)));
