@@ -70,10 +70,9 @@ fn each_thing_that_is_wrong_with_the_machine_is_named_alone() {
         well.write("net.ipv4.tcp_retries2", "15\n")?;
         alone("machine.sysctl", "warn", "net.ipv4.tcp_retries2 = 15")?;
         well.write("net.ipv4.tcp_retries2", "8\n")?;
-        let var = world.product_path("/var");
-        world.run(Host::Kiosk, "mount", &["-o", "remount,size=100m", &var])?;
+        world.run_product(Host::Kiosk, "mount", &["-o", "remount,size=100m", "/var"])?;
         alone("machine.disk", "fail", "104 MB")?;
-        world.run(Host::Kiosk, "mount", &["-o", "remount,size=1g", &var])?;
+        world.run_product(Host::Kiosk, "mount", &["-o", "remount,size=1g", "/var"])?;
 
         for (question, bad, good, words) in [
             ("get-state-A", "bad", "good", "not marked good"),

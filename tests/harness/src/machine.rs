@@ -32,8 +32,7 @@ impl Machine {
             machine.write(key, &format!("{value}\n"))?;
             world.cover(&format!("/proc/sys/{}", key.replace('.', "/")), &machine.dir.join(key))?;
         }
-        let var = world.product_path("/var");
-        world.run(Host::Kiosk, "mount", &["-t", "tmpfs", "-o", "size=1g", "tmpfs", &var])?;
+        world.run_product(Host::Kiosk, "mount", &["-t", "tmpfs", "-o", "size=1g", "tmpfs", "/var"])?;
         Ok(machine)
     }
 

@@ -167,15 +167,10 @@ impl World {
         run(self.at(host)?.product_command(program).args(args))
     }
 
-    /// Where a file or folder of the product's system is, as the tools of this machine see it.
-    pub fn product_path(&self, path: &str) -> String {
-        self.root.as_ref().map_or_else(|| path.to_owned(), |root| format!("{}{path}", root.display()))
-    }
-
     /// Lays a file or folder of the test over one of the product's system, on all hosts.
     pub fn cover(&self, path: &str, with: &Path) -> Result<()> {
         let with = with.display().to_string();
-        self.run(Host::Kiosk, "mount", &["--bind", &with, &self.product_path(path)]).map(drop)
+        self.run_product(Host::Kiosk, "mount", &["--bind", &with, path]).map(drop)
     }
 
     /// Pulls a host's cable.
