@@ -94,6 +94,8 @@ pub(super) struct Target {
     narrowest: Option<f64>,
     /// When frames showed last that nobody else sends.
     alone: Option<Duration>,
+    /// The link itself became slower in this series of steps down.
+    slower: bool,
 }
 
 impl Target {
@@ -108,6 +110,7 @@ impl Target {
             ceiling: 0.0,
             narrowest: None,
             alone: None,
+            slower: false,
         }
     }
 
@@ -149,17 +152,25 @@ impl Target {
             return;
         }
         let first = self.stepped.is_none_or(|at| now.saturating_sub(at) > again * 4);
+        let newest = path.arrivals.spread().narrowest_now(now);
+        if !first && self.slower && newest.is_some_and(|newest| newest >= self.total) {
+            // What it lets through now is known: the queue is of before, and drains.
+            return;
+        }
+        // Right after the link became slower, what was acknowledged and reported is still of before.
+        let slower = newest.filter(|newest| *newest < self.total * SLOWER);
+        self.slower = slower.is_some();
         // What it was before the first of several steps.
         if first {
             self.before = self.total;
         }
         self.stepped = Some(now);
-        let carried = self.carried(now, path, full);
+        let carried = slower.unwrap_or_else(|| self.carried(now, path, full));
         // While the old queue drains nothing new is learnt, unless the link became slower once more.
         if first || carried < self.total * KEEPS_UP {
             self.ceiling = carried;
             self.alone = None;
-            self.narrowest = match (path.arrivals.spread().narrowest(now), path.arrivals.spread().narrowest_now(now)) {
+            self.narrowest = match (path.arrivals.spread().narrowest(now), newest) {
                 (Some(middle), Some(newest)) if newest < middle * SLOWER => Some(newest),
                 (middle, _) => middle,
             };
@@ -174,12 +185,8 @@ impl Target {
             return carried.min(most).max(self.total * REPORTED_LEAST);
         }
         let carried = path.rate(now, CARRIED_OVER).unwrap_or(f64::INFINITY).min(path.capacity());
-        // Right after a link became slower, what was acknowledged is still of before.
-        match path.arrivals.spread().narrowest_now(now) {
-            Some(narrowest) if narrowest < self.total * SLOWER => carried.min(narrowest),
-            Some(_) => carried.max(self.total * CARRIED_LEAST),
-            None => carried,
-        }
+        let known = path.arrivals.spread().narrowest_now(now).is_some();
+        if known { carried.max(self.total * CARRIED_LEAST) } else { carried }
     }
 
     /// `room`: 1 without a queue, 0 with one that is congestion.

@@ -1,6 +1,6 @@
 //! The links that a branch may have. Each test prints what came out: `cargo test -p kiosk-proto rate -- --nocapture`.
 
-use super::kiosk::ENCODER;
+use super::kiosk::{ENCODER, FULL};
 use super::*;
 
 /// Prints a stretch of a run, and holds it against what must be: p95 of the picture's delay, of speech's, ms; rate, kbit/s.
@@ -53,6 +53,19 @@ fn a_step_down_costs_no_lasting_delay() {
         // Two round trips, and what it takes to see a queue of some packets.
         let lower = log.verdicts.iter().find(|(at, v)| *at > ms(20_000) && v.bits_per_second < 700_000).unwrap().0;
         assert!(lower < ms(20_500) + ms(2 * rtt), "{lower:?}");
+    }
+}
+
+/// What arrives while frames are left out is no measure of the link: its frames show what it lets through.
+#[test]
+fn a_step_down_does_not_go_too_far() {
+    for (rtt, lag) in [20, 60, 150].into_iter().flat_map(|rtt| [2, 4, 6, 8].map(|lag| (rtt, lag))) {
+        let log = alone(Network::new(rtt, step_down), Encoder { lag, ..ENCODER }, 50);
+        let after: Vec<_> =
+            log.verdicts.iter().filter(|(at, _)| *at > ms(21_000)).map(|(_, verdict)| verdict).collect();
+        let least = after.iter().map(|verdict| verdict.bits_per_second).min().unwrap();
+        assert!(least > 420_000, "{rtt} ms, lag {lag}: {least} bit/s");
+        assert!(after.iter().all(|verdict| verdict.step == FULL), "{rtt} ms, lag {lag}");
     }
 }
 
