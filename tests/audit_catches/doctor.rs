@@ -54,7 +54,8 @@ fn a_long_way_is_named() {
         // Signalling has a way of its own here, so that the questions before the call take no time.
         let _relay = Relay::start(world, Nothing)?;
         let plain = Scenario::find("steady10").ok_or_else(|| Error::Other("no such scenario".into()))?;
-        let _emulator = Emulator::start(world, &Scenario { rtt_ms: 850, ..*plain }, "reno")?;
+        let _emulator =
+            Emulator::start(world, &Scenario { rtt_ms: 850, ..*plain }, "net.ipv4.tcp_congestion_control=reno")?;
         let (_, findings) = doctor(world, &config, &[])?;
         assert_eq!(found(&findings, "call.delay").0, "warn", "{findings:#?}");
         Ok(())

@@ -15,7 +15,7 @@ fn ping_and_a_plain_transfer_find_the_link_that_was_asked_for() {
     scenario(|world| {
         // Every kernel lets namespaces use "reno".
         let asked = Scenario::find("steady10").ok_or_else(|| Error::Other("no such scenario".into()))?;
-        let emulator = Emulator::start(world, asked, "reno")?;
+        let emulator = Emulator::start(world, asked, "net.ipv4.tcp_congestion_control=reno")?;
         // A machine that is busy with other things can hold up an emulator in user space: that shows in one run, and hardly
         // in three.
         let check = || PathCheck::run(world, &emulator, asked);

@@ -17,7 +17,8 @@ fn what_webrtcbin_sends_arrives_over_tcp_and_over_udp() {
     let recording = dir.path().join("generated.y4m");
     recording::make(None, &recording).unwrap();
     // Every kernel lets namespaces use "reno".
-    let options = Options { recording, kioskd: None, congestion_control: "reno".into(), seconds: Some(3) };
+    let options =
+        Options { recording, kioskd: None, sysctls: "net.ipv4.tcp_congestion_control=reno".into(), seconds: Some(3) };
     for peer in [Peer::WebrtcbinTcp, Peer::WebrtcbinUdp] {
         let to = dir.path().join(peer.name());
         // An error when no frame arrives.

@@ -14,23 +14,29 @@ use crate::{
     process,
     world::{World, repository},
 };
+use kiosk_proto::sysctl;
 use std::{fs, path::PathBuf, process::Command};
 
 /// How it is called.
 pub const USAGE: &str = "usage: ./dev bench link [--scenario NAME]... [--peer NAME]... [--all] [--json] [--seconds N]
-                        [--kioskd PATH] [--congestion-control NAME] [--film FILE] [--out DIR]
+                        [--kioskd PATH] [--sysctl KEY=VALUE]... [--sysctl-file FILE]... [--film FILE] [--out DIR]
        ./dev bench link --report DIR [--json] [--write-docs]
   --scenario NAME  this link; more than once for several. Without: the ones that the targets are about
   --peer NAME      this sender; without: all but webrtcsink-tcp, which is built from gst-plugins-rs when asked for
   --all            every scenario
   --seconds N      measure this long instead of what the scenario says
   --kioskd PATH    the daemon, if not the one of this source tree
-  --congestion-control NAME  of the kernels at both ends of the link (cubic)
+  --sysctl KEY=VALUE   set the kernels at both ends of the link so, net.* only; the last of a key counts. Without: as this
+                   machine's kernel comes, with CUBIC
+  --sysctl-file FILE   the same with all of a file, such as config/sysctl/server.conf
   --film FILE      what is sent, any film of a talking head that GStreamer decodes; without: a generated picture
   --out DIR        where the records go (target/bench-link/TIME)
   --report DIR     tables and plots of records that are there, without a run
   --write-docs     put the tables into docs/benchmarks.md and the plots into docs/images
   --json           one JSON object per scenario and peer";
+
+/// What Linux comes with; this machine may be set otherwise.
+const CUBIC: &str = "net.ipv4.tcp_congestion_control=cubic";
 
 /// What was asked for.
 #[derive(Debug, Default, PartialEq)]
@@ -40,7 +46,7 @@ struct Arguments {
     json: bool,
     seconds: Option<u32>,
     kioskd: Option<PathBuf>,
-    congestion_control: Option<String>,
+    sysctls: String,
     film: Option<PathBuf>,
     out: Option<PathBuf>,
     report: Option<PathBuf>,
@@ -100,7 +106,12 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments> {
                     Some(text.parse().ok().filter(|seconds| (1..=600).contains(seconds)).ok_or_else(wrong)?);
             }
             "--kioskd" => parsed.kioskd = Some(film::absolute(&value()?)?),
-            "--congestion-control" => parsed.congestion_control = Some(value()?),
+            "--sysctl" => add_sysctls(&mut parsed.sysctls, &value()?)?,
+            "--sysctl-file" => {
+                let path = film::absolute(&value()?)?;
+                let text = fs::read_to_string(&path).map_err(Error::io(path.display().to_string()))?;
+                add_sysctls(&mut parsed.sysctls, &text)?;
+            }
             "--film" => parsed.film = Some(film::absolute(&value()?)?),
             "--out" => parsed.out = Some(PathBuf::from(value()?)),
             "--report" => parsed.report = Some(film::absolute(&value()?)?),
@@ -116,6 +127,16 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments> {
     Ok(parsed)
 }
 
+/// Adds settings as sysctl.d(5) writes them. Those outside of `net` would be the whole machine's.
+fn add_sysctls(to: &mut String, text: &str) -> Result<()> {
+    let mut keys = sysctl::settings(text).map(|(key, _)| key).peekable();
+    if keys.peek().is_none() || keys.any(|key| !key.starts_with("net.")) {
+        return Err(Error::Other(format!("not a kernel setting of the network, such as {CUBIC:?}: {text:?}")));
+    }
+    *to += &format!("{text}\n");
+    Ok(())
+}
+
 /// Runs everything; the directory holds the records. Gives the runs that failed too.
 fn run_all(arguments: &Arguments) -> Result<(PathBuf, Vec<String>)> {
     let dir = match &arguments.out {
@@ -129,7 +150,7 @@ fn run_all(arguments: &Arguments) -> Result<(PathBuf, Vec<String>)> {
     let options = Options {
         recording: film::recording(arguments.film.as_deref())?,
         kioskd: arguments.kioskd.clone(),
-        congestion_control: arguments.congestion_control.clone().unwrap_or_else(|| "cubic".into()),
+        sysctls: format!("{CUBIC}\n{}", arguments.sysctls),
         seconds: arguments.seconds,
     };
     let mut failed = Vec::new();
@@ -156,7 +177,7 @@ fn run_all(arguments: &Arguments) -> Result<(PathBuf, Vec<String>)> {
 
 fn check_path(scenario: &Scenario, options: &Options) -> Result<PathCheck> {
     let world = World::new()?;
-    let emulator = Emulator::start(&world, scenario, &options.congestion_control)?;
+    let emulator = Emulator::start(&world, scenario, &options.sysctls)?;
     PathCheck::run(&world, &emulator, scenario)
 }
 
@@ -186,6 +207,11 @@ mod tests {
         assert_eq!(arguments.peers, [Peer::Kioskd]);
         assert!(parsed("--scenario stairs").unwrap_err().to_string().contains("step, low"));
         assert!(parsed("--peer zoom").unwrap_err().to_string().contains("webrtcbin-udp"));
+        let sysctls = "--sysctl net.ipv4.tcp_sack=0 --sysctl-file ../../config/sysctl/server.conf";
+        let sysctls = parsed(sysctls).unwrap().sysctls;
+        let first = sysctl::settings(&sysctls).next();
+        assert_eq!((first, sysctl::settings(&sysctls).count()), (Some(("net.ipv4.tcp_sack", "0")), 9));
+        assert!(parsed("--sysctl net.ipv4.tcp_sack").is_err() && parsed("--sysctl vm.swappiness=0").is_err());
         assert!(parsed("--seconds 0").is_err() && parsed("--seconds").is_err() && parsed("fast").is_err());
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     Error, Result,
     world::{Host, World},
 };
+use kiosk_proto::sysctl;
 use nix::{
     errno::Errno,
     libc,
@@ -64,6 +65,8 @@ pub struct Counters {
     pub down: Totals,
     /// Bytes that wait before the bottleneck towards the server.
     pub queued_bytes: usize,
+    /// The same of the way back.
+    pub down_queued_bytes: usize,
     /// How punctual the emulator was.
     pub punctuality: Punctuality,
 }
@@ -99,11 +102,11 @@ pub struct Emulator {
 impl Emulator {
     /// Leads the traffic between the kiosk's host and the server through the scenario's link.
     ///
-    /// `congestion_control` is that of both hosts' kernels, unless a program chooses another for a socket of its own.
-    pub fn start(world: &World, scenario: &Scenario, congestion_control: &str) -> Result<Self> {
+    /// `sysctls` are settings of both hosts' kernels, as sysctl.d(5) writes them. Programs that start later find them so.
+    pub fn start(world: &World, scenario: &Scenario, sysctls: &str) -> Result<Self> {
         let near = tun(world, Host::Router)?;
         let far = tun(world, Host::Server)?;
-        lead_through(world, congestion_control)?;
+        lead_through(world, sysctls)?;
         let conditions = scenario.conditions();
         let [up, down] = SEEDS.map(|seed| Direction::new(conditions, seed));
         let state = Mutex::new(State { up, down, punctuality: Punctuality::default(), failed: None });
@@ -143,6 +146,7 @@ impl Emulator {
                 up: state.up.totals(),
                 down: state.down.totals(),
                 queued_bytes: state.up.queued_bytes(),
+                down_queued_bytes: state.down.queued_bytes(),
                 punctuality: state.punctuality,
             }),
         }
@@ -178,13 +182,18 @@ fn tun(world: &World, host: Host) -> Result<File> {
 }
 
 /// Routes between the kiosk's host and the server through the devices; TCP there remembers no earlier connection.
-fn lead_through(world: &World, congestion_control: &str) -> Result<()> {
-    // Namespaces may only use what the machine's own setting allows to everybody.
-    let tcp = format!(
-        "cd /proc/sys/net/ipv4; echo {congestion_control} > tcp_congestion_control || {{\n\
-         echo \"as root: sysctl -w net.ipv4.tcp_allowed_congestion_control='reno cubic bbr'\" >&2; exit 1; }}\n\
-         echo 1 > tcp_no_metrics_save\n"
-    );
+fn lead_through(world: &World, sysctls: &str) -> Result<()> {
+    for (key, value) in sysctl::settings(sysctls) {
+        let file = format!("/proc/sys/{}", key.replace('.', "/"));
+        for host in [Host::Kiosk, Host::Server] {
+            // Namespaces may only use what the machine's own setting allows to everybody.
+            let remedy =
+                "of congestion control, as root: sysctl -w net.ipv4.tcp_allowed_congestion_control='reno cubic bbr'";
+            let script = r#"echo "$2" > "$1" || { echo "$3" >&2; exit 1; }"#;
+            world.run(host, "sh", &["-euc", script, "sh", &file, value, remedy])?;
+        }
+    }
+    let tcp = "echo 1 > /proc/sys/net/ipv4/tcp_no_metrics_save\n";
     // Without an address of its own, which ICE would try to use.
     let up = format!(
         "echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter; echo 0 > /proc/sys/net/ipv4/conf/{DEVICE}/rp_filter\n\
@@ -192,7 +201,7 @@ fn lead_through(world: &World, congestion_control: &str) -> Result<()> {
     );
     let router = format!("{up}ip route add default dev {DEVICE} table 77; ip rule add iif kiosk lookup 77\n");
     let server = format!("{tcp}{up}ip route add {}/32 dev {DEVICE}\n", Host::Kiosk.address());
-    for (host, script) in [(Host::Kiosk, &tcp), (Host::Router, &router), (Host::Server, &server)] {
+    for (host, script) in [(Host::Kiosk, tcp), (Host::Router, &router), (Host::Server, &server)] {
         world.run(host, "sh", &["-euc", script])?;
     }
     Ok(())

@@ -73,7 +73,7 @@ pub struct PublisherOptions {
 /// What all senders of a run need.
 #[derive(Debug)]
 pub struct Site<'a> {
-    /// The kiosks' host.
+    /// The senders' host.
     pub place: Place,
     /// The server.
     pub janus: &'a Janus,

@@ -131,7 +131,7 @@ pub struct Run {
     pub end_us: u64,
     /// What the link carries from this time on, first at or before `begin_us`.
     pub link: Vec<Capacity>,
-    /// What crossed the link towards the server: totals, some times a second, as the path counted them.
+    /// What crossed the link in the direction that is measured: totals, some times a second, as the path counted them.
     pub crossed: Vec<Crossed>,
     /// Publishers that share the link, as the receiver names them.
     pub publishers: Vec<String>,
@@ -149,7 +149,7 @@ pub struct Capacity {
     pub kbps: u32,
 }
 
-/// Bytes of IP packets that left the bottleneck towards the server.
+/// Bytes of IP packets that left the bottleneck.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Crossed {
     /// When it was counted.

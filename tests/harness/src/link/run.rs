@@ -12,20 +12,24 @@ use super::{
     bulk::Bulk,
     emulator::{Counters, Emulator, Punctuality},
     load::Ticks,
+    path::Totals,
     peers::{self, Peer, Sender, Site, Transport, publisher_name, room},
     record::{Capacity, Crossed, Line, ReceiverOptions, Run, Subscription, now_us},
-    scenario::{Change, Scenario},
+    scenario::{Change, Scenario, Way},
 };
 use crate::{
     Error, Result,
     janus::{Janus, JanusOptions, WS_PORT, built},
     local::signals,
+    place::Place,
     process::Process,
     world::{Host, World},
 };
+use kiosk_proto::sysctl;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
@@ -55,8 +59,8 @@ pub struct Options {
     pub recording: PathBuf,
     /// The daemon, if not the one that was built beside this program.
     pub kioskd: Option<PathBuf>,
-    /// Congestion control of the kernels at both ends of the link.
-    pub congestion_control: String,
+    /// Settings of the kernels at both ends of the link, as sysctl.d(5) writes them.
+    pub sysctls: String,
     /// Measure shorter or longer than the scenario says, seconds.
     pub seconds: Option<u32>,
 }
@@ -74,10 +78,10 @@ pub struct Machine {
     pub punctuality: Punctuality,
     /// Packets that found the queue before the bottleneck full.
     pub dropped_full: u64,
-    /// Packets lost at random towards the server.
+    /// Packets lost at random in the direction that is measured.
     pub lost: u64,
-    /// Congestion control of the kernels.
-    pub congestion_control: String,
+    /// What the kernels were set to, by key; all else as it comes.
+    pub sysctls: BTreeMap<String, String>,
 }
 
 /// A line of `samples.jsonl`.
@@ -105,12 +109,17 @@ pub fn run(scenario: &'static Scenario, peer: Peer, options: &Options, to: &Path
 }
 
 fn measure(world: &World, scenario: &'static Scenario, peer: Peer, options: &Options, to: &Path) -> Result<Machine> {
-    let emulator = Emulator::start(world, scenario, &options.congestion_control)?;
+    let emulator = Emulator::start(world, scenario, &options.sysctls)?;
     let janus = start_janus(world, scenario.kiosks)?;
     let ws_url = format!("ws://{}:{WS_PORT}/", Host::Server.address());
-    let mut receiver = Receiver::start(world, &janus, &ws_url, scenario, options, &to.join("received.jsonl"))?;
+    let (sender, receiver) = match scenario.way {
+        Way::Up => (Host::Kiosk, Host::Server),
+        Way::Down => (Host::Agent, Host::Kiosk),
+    };
+    let received = to.join("received.jsonl");
+    let mut receiver = Receiver::start(world.at(receiver)?, &janus, &ws_url, scenario, options, &received)?;
     let site = Site {
-        place: world.at(Host::Kiosk)?,
+        place: world.at(sender)?,
         janus: &janus,
         ws_url,
         recording: &options.recording,
@@ -123,7 +132,7 @@ fn measure(world: &World, scenario: &'static Scenario, peer: Peer, options: &Opt
     let mut measurement = Measurement::begin(world, scenario, &emulator, &to.join("samples.jsonl"))?;
     measurement.carry_out(&mut senders, options.seconds.unwrap_or(scenario.seconds))?;
     let end_us = now_us();
-    let machine = measurement.machine(&options.congestion_control)?;
+    let machine = measurement.machine(&options.sysctls)?;
     rest(AFTER)?;
     receiver.stop()?;
     let run = Run {
@@ -228,8 +237,8 @@ impl<'a> Measurement<'a> {
 
     fn sample(&mut self, senders: &mut [Sender]) -> Result<()> {
         let (at_us, counters, ticks) = (now_us(), self.emulator.counters()?, Ticks::now()?);
-        let bytes = counters.up.bytes - counters.up.competing_bytes;
-        self.crossed.push(Crossed { at_us, bytes, competing_bytes: counters.up.competing_bytes });
+        let Totals { bytes, competing_bytes, .. } = self.crossed(&counters);
+        self.crossed.push(Crossed { at_us, bytes: bytes - competing_bytes, competing_bytes });
         let mut figures = Vec::new();
         for sender in senders {
             sender.must_run()?;
@@ -246,11 +255,20 @@ impl<'a> Measurement<'a> {
         writeln!(self.samples, "{line}").map_err(Error::io(self.samples_path.display().to_string()))
     }
 
-    fn machine(&self, congestion_control: &str) -> Result<Machine> {
+    /// Of the direction that is measured.
+    fn crossed(&self, counters: &Counters) -> Totals {
+        match self.scenario.way {
+            Way::Up => counters.up,
+            Way::Down => counters.down,
+        }
+    }
+
+    fn machine(&self, sysctls: &str) -> Result<Machine> {
         let (counters, ticks) = (self.emulator.counters()?, Ticks::now()?);
         let (before, ticks_before) = &self.before;
         let packets = counters.punctuality.packets - before.punctuality.packets;
         let late = counters.punctuality.late - before.punctuality.late;
+        let (crossed, crossed_before) = (self.crossed(&counters), self.crossed(before));
         let free_share = ticks.free_since(*ticks_before);
         let mut invalid = None;
         if free_share < LEAST_FREE {
@@ -263,9 +281,9 @@ impl<'a> Measurement<'a> {
             free_share,
             least_free_share: self.second.2,
             punctuality: Punctuality { packets, late, worst_ms: counters.punctuality.worst_ms },
-            dropped_full: counters.up.dropped_full - before.up.dropped_full,
-            lost: counters.up.lost - before.up.lost,
-            congestion_control: congestion_control.to_owned(),
+            dropped_full: crossed.dropped_full - crossed_before.dropped_full,
+            lost: crossed.lost - crossed_before.lost,
+            sysctls: sysctl::settings(sysctls).map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         })
     }
 }
@@ -279,14 +297,13 @@ struct Receiver {
 
 impl Receiver {
     fn start(
-        world: &World,
+        place: Place,
         janus: &Janus,
         ws_url: &str,
         scenario: &Scenario,
         options: &Options,
         to: &Path,
     ) -> Result<Self> {
-        let place = world.at(Host::Server)?;
         let subscription = |number| {
             let room = room(number);
             Ok(Subscription { name: publisher_name(number), room, room_token: janus.agent_tokens(room)?.room_token })

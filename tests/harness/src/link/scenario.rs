@@ -24,6 +24,15 @@ pub enum Change {
     BulkEnds,
 }
 
+/// Which way the media go over the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the kiosk to Janus. The receiver sits beside Janus.
+    Up,
+    /// From Janus to the kiosk. The sender sits at the agent's, whose link is as fast as the machine.
+    Down,
+}
+
 /// A link and its script.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scenario {
@@ -39,6 +48,8 @@ pub struct Scenario {
     pub jitter_ms: u32,
     /// Packets lost at random, each way, percent.
     pub loss_percent: f64,
+    /// Which way the media go.
+    pub way: Way,
     /// Kiosks that share it.
     pub kiosks: usize,
     /// Pixels of every kiosk's picture: width, height.
@@ -58,6 +69,7 @@ const PLAIN: Scenario = Scenario {
     rtt_ms: 20,
     jitter_ms: 0,
     loss_percent: 0.0,
+    way: Way::Up,
     kiosks: 1,
     size: (1280, 720),
     seconds: 20,
@@ -140,6 +152,23 @@ pub const SCENARIOS: &[Scenario] = &[
         by_default: true,
         ..PLAIN
     },
+    Scenario { name: "down-narrow", what: "Janus to the kiosk: 1 Mb/s", kbps: 1000, way: Way::Down, ..PLAIN },
+    Scenario {
+        name: "down-step",
+        what: "Janus to the kiosk: 3 Mb/s, 0.8 Mb/s from 5 s to 15 s, 3 Mb/s again",
+        way: Way::Down,
+        seconds: 25,
+        script: &[(5.0, Change::Rate(800)), (15.0, Change::Rate(3000))],
+        ..PLAIN
+    },
+    Scenario {
+        name: "down-loss1",
+        what: "Janus to the kiosk: 3 Mb/s, 60 ms RTT, 1 % loss",
+        rtt_ms: 60,
+        loss_percent: 1.0,
+        way: Way::Down,
+        ..PLAIN
+    },
 ];
 
 impl Scenario {
@@ -184,6 +213,9 @@ mod tests {
             assert!(SCENARIOS[..index].iter().all(|other| other.name != scenario.name), "{}", scenario.name);
             let times: Vec<f64> = scenario.script.iter().map(|(at, _)| *at).collect();
             assert!(times.is_sorted() && times.iter().all(|at| *at < f64::from(scenario.seconds)), "{}", scenario.name);
+            // The competing transfer goes up, and the targets are about what kiosks send.
+            let bulk = scenario.script.iter().any(|(_, change)| *change == Change::BulkStarts);
+            assert!(scenario.way == Way::Up || !bulk && !scenario.by_default, "{}", scenario.name);
         }
     }
 }
