@@ -7,8 +7,6 @@ use std::{
     process::Command,
 };
 
-pub use crate::arguments::absolute;
-
 /// The film as Y4M: 1280x720, 30 frames/s, with a camera's noise; without one a generated picture. It is made once.
 ///
 /// # Errors

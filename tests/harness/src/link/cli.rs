@@ -9,7 +9,9 @@ use super::{
     scenario::{SCENARIOS, Scenario},
 };
 use crate::{
-    Error, Result, film,
+    Error, Result,
+    arguments::absolute,
+    film,
     local::signals,
     process,
     world::{World, repository},
@@ -105,16 +107,16 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments> {
                 parsed.seconds =
                     Some(text.parse().ok().filter(|seconds| (1..=600).contains(seconds)).ok_or_else(wrong)?);
             }
-            "--kioskd" => parsed.kioskd = Some(film::absolute(&value()?)?),
+            "--kioskd" => parsed.kioskd = Some(absolute(&value()?)?),
             "--sysctl" => add_sysctls(&mut parsed.sysctls, &value()?)?,
             "--sysctl-file" => {
-                let path = film::absolute(&value()?)?;
+                let path = absolute(&value()?)?;
                 let text = fs::read_to_string(&path).map_err(Error::io(path.display().to_string()))?;
                 add_sysctls(&mut parsed.sysctls, &text)?;
             }
-            "--film" => parsed.film = Some(film::absolute(&value()?)?),
+            "--film" => parsed.film = Some(absolute(&value()?)?),
             "--out" => parsed.out = Some(PathBuf::from(value()?)),
-            "--report" => parsed.report = Some(film::absolute(&value()?)?),
+            "--report" => parsed.report = Some(absolute(&value()?)?),
             _ => return Err(Error::Other(USAGE.into())),
         }
     }
