@@ -1,5 +1,5 @@
-//! Requests for key frames. Who sends limits them: on TCP a key frame that nobody needs is delay for everybody. Who receives
-//! asks until one comes.
+//! Requests for key frames. Who sends limits them: on TCP a key frame that nobody needs is delay for everybody. Who
+//! receives asks until one comes.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ pub enum Verdict {
 const PATIENCE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(40);
 
-/// Lets one key frame through per interval, and loses no request: a late one is served when the interval ends. While the
-/// queue is over its budget a request waits too, for a second at most: the budget pays for key frames as well.
+/// Lets one key frame through per interval, and loses no request: a late one is served when the interval ends. While
+/// the queue is over its budget a request waits too, for a second at most: the budget pays for key frames as well.
 #[derive(Debug, Clone)]
 pub struct KeyframeLimiter {
     interval: Duration,
@@ -63,12 +63,13 @@ impl KeyframeLimiter {
     }
 }
 
-/// A request for a key frame that brought none is made again after this time. Janus 1.4.1 forgets one that comes within a
-/// second of another (`janus_videoroom_reqpli`).
+/// A request for a key frame that brought none is made again after this time. Janus 1.4.1 forgets one that comes within
+/// a second of another (`janus_videoroom_reqpli`).
 const ASK_AGAIN: Duration = Duration::from_millis(1100);
 
-/// A receiver that can show nothing before a key frame: when it asks for one again. `rtph264depay` asks by itself when it
-/// begins and after a loss, each time only once, and what it asks, or what it gets, may be lost too.
+/// A receiver that can show nothing before a key frame: when it asks for one again. `rtph264depay` asks by itself when
+/// it begins and after a loss, each time only once, and what it asks, or what it gets, may be lost too. There is no end
+/// to it: without a key frame nothing is shown, and who sends limits how many are made.
 #[derive(Debug, Clone, Default)]
 pub struct KeyframeWait {
     asked: Option<Duration>,

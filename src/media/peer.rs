@@ -223,9 +223,14 @@ impl Peer {
         let answer = wait_for_dtls(&self.create("create-answer", "answer").await?);
         self.set_local(webrtc::WebRTCSDPType::Answer, &answer).await?;
         // With `max-bundle` all media are in session 0.
-        let session = named::<gst::Element>(&self.pipeline, "rtpbin")?
-            .emit_by_name::<Option<glib::Object>>("get-internal-session", &[&0_u32])
-            .ok_or_else(|| MediaError::Refused("webrtcbin has no RTP session".to_owned()))?;
+        let session = self
+            .pipeline
+            .by_name("rtpbin")
+            .and_then(|bin| bin.emit_by_name::<Option<glib::Object>>("get-internal-session", &[&0_u32]));
+        let Some(session) = session else {
+            warn!(leg = self.leg, "webrtcbin shows no RTP session: Janus may not hear requests for a key frame");
+            return self.outgoing(&answer);
+        };
         self.outgoing(&declare_reporter(&answer, session.property("internal-ssrc")))
     }
 
@@ -234,9 +239,11 @@ impl Peer {
     /// # Errors
     /// When `webrtcbin` refuses it.
     pub async fn set_remote(&self, kind: webrtc::WebRTCSDPType, remote: &TcpOnlySdp) -> Result<(), MediaError> {
-        debug!(leg = self.leg, "{}", remote.as_str());
         let gated = GatedSdp::new(remote, &self.policy, &mut |server| self.gate.way_to(server));
-        let parsed = sdp::SDPMessage::parse_buffer(ask_by_pli(gated.as_str()).as_bytes())?;
+        let offered = kind == webrtc::WebRTCSDPType::Offer;
+        let text = if offered { ask_by_pli(gated.as_str()) } else { gated.as_str().to_owned() };
+        debug!(leg = self.leg, "{text}");
+        let parsed = sdp::SDPMessage::parse_buffer(text.as_bytes())?;
         let description = webrtc::WebRTCSessionDescription::new(kind, parsed);
         self.ask("set-remote-description", description.to_send_value()).await.map(|_| ())
     }

@@ -1,9 +1,9 @@
 //! How the descriptions of a receiving connection must be so that Janus hears what the receiver asks for, at once.
 //!
-//! Source: Janus 1.1.2 and 1.4.1, `ice.c`, `rtcp.c`, `dtls.c`.
+//! Source: Janus 1.1.2 and 1.4.1, `ice.c`, `rtcp.c`, `dtls.c`, `sdp.c`.
 
-/// An offer of Janus whose taker asks for key frames by PLI alone (RFC 4585, section 6.3.1). Janus 1.1.2 does not know the
-/// other way, FIR as RFC 5104 has it, although it offers it (`janus_rtcp_has_fir` looks for the one of RFC 2032).
+/// An offer of Janus whose taker asks for key frames by PLI alone (RFC 4585, section 6.3.1). Janus 1.1.2 does not know
+/// the other way, FIR as RFC 5104 has it, although it offers it (`janus_rtcp_has_fir` looks for the one of RFC 2032).
 #[must_use]
 pub fn ask_by_pli(offer: &str) -> String {
     let keeps = |line: &&str| !(line.starts_with("a=rtcp-fb:") && line.ends_with(" ccm fir"));
@@ -12,19 +12,20 @@ pub fn ask_by_pli(offer: &str) -> String {
 
 /// An answer whose sender waits for Janus to begin DTLS (RFC 8842, section 5.3).
 ///
-/// Janus throws away what comes before it has begun itself, which is a moment after the other side has its candidate pair
-/// (`janus_dtls_srtp_incoming_msg`). What is lost so comes again after a second (RFC 6347, section 4.2.4.1). Where Janus
-/// begins, nothing is lost.
+/// Janus throws away what comes before it has begun itself, which is a moment after the other side has its candidate
+/// pair (`janus_dtls_srtp_incoming_msg`). What is lost so comes again after a second (RFC 6347, section 4.2.4.1). Where
+/// Janus begins, nothing is lost.
 #[must_use]
 pub fn wait_for_dtls(answer: &str) -> String {
     answer.replace("a=setup:active\r\n", "a=setup:passive\r\n")
 }
 
-/// An answer that says in its first section of a picture which SSRC the receiver sends RTCP with (RFC 5576, section 4.1).
+/// An answer that says in its first section of a picture which SSRC the receiver sends RTCP with (RFC 5576, section
+/// 4.1).
 ///
-/// One session receives picture and sound, and reports of both in one packet. Without this line Janus looks at the stream
-/// that the packet reports of first, and does not see a request for a key frame where that is the sound, or where there is
-/// nothing to report yet (`janus_ice_cb_nice_recv`).
+/// One session receives picture and sound, and reports of both in one packet. Without this line Janus takes the packet
+/// to be about the stream that it reports of first, and does not see a request for a key frame where that is the sound
+/// (`janus_ice_cb_nice_recv`).
 #[must_use]
 pub fn declare_reporter(answer: &str, ssrc: u32) -> String {
     let line = format!("a=ssrc:{ssrc} cname:kiosk\r\n");

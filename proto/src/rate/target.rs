@@ -153,12 +153,14 @@ impl Target {
         }
         let first = self.stepped.is_none_or(|at| now.saturating_sub(at) > again * 4);
         let newest = path.arrivals.spread().narrowest_now(now);
-        if !first && self.slower && newest.is_some_and(|newest| newest >= self.total) {
-            // What it lets through now is known: the queue is of before, and drains.
+        let became_slower = !first && self.slower;
+        if became_slower && !self.rivals && newest.is_some_and(|newest| newest >= self.total) {
+            // What it lets through now is known: the queue is taken to be of before, until the series ends.
             return;
         }
         // Right after the link became slower, what was acknowledged and reported is still of before.
-        let slower = newest.filter(|newest| *newest < self.total * SLOWER);
+        let most = if became_slower { self.total } else { self.total * SLOWER };
+        let slower = newest.filter(|newest| *newest < most);
         self.slower = slower.is_some();
         // What it was before the first of several steps.
         if first {
