@@ -107,8 +107,8 @@ fn picture(steady: &Steady) -> Finding {
 fn nothing_seen(steady: &Steady) -> Text {
     let (sent, packets) = (steady.frames_sent, steady.packets_back);
     Text::new(
-        format!("{sent} frames sent, {packets} packets and no frame back"),
-        format!("송신 {sent}프레임, 수신 {packets}패킷, 디코딩 0프레임"),
+        format!("{sent} frames sent, 0 back, in {packets} packets"),
+        format!("송신 {sent}프레임, 수신 0프레임, {packets}패킷"),
     )
 }
 
@@ -237,13 +237,13 @@ mod tests {
             (finding.seen.en, remedy.en, remedy.ko)
         };
         let (seen, remedy, korean) = said(120, 470);
-        assert_eq!(seen, "120 frames sent, 470 packets and no frame back");
+        assert_eq!(seen, "120 frames sent, 0 back, in 470 packets");
         assert!(
             remedy.contains("openh264dec gives no frame") && korean.contains("openh264dec에서"),
             "{remedy} {korean}"
         );
         let (seen, remedy, _) = said(120, 0);
-        assert_eq!(seen, "120 frames sent, 0 packets and no frame back");
+        assert_eq!(seen, "120 frames sent, 0 back, in 0 packets");
         assert!(remedy.contains("does not come back"), "{remedy}");
         assert!(said(0, 0).1.contains("kioskd encoders"));
     }
