@@ -11,7 +11,7 @@ export interface WaitingCustomer {
   readonly pinRequired: boolean;
 }
 
-const POLL_MS = 2_000;
+const POLL_MS = 1_000;
 
 /**
  * The customer who waits in a room: a kiosk publishes there and no agent does. Pure. An agent who is in the room

@@ -8,7 +8,7 @@ let shown: readonly WaitingCustomer[] = [];
 
 export function showWaiting(waiting: readonly WaitingCustomer[], answer: (customer: WaitingCustomer) => void): void {
   const rows = new Map([...list.children].map((row) => [(row as HTMLElement).dataset["key"], row as HTMLElement]));
-  // Rows are kept: replacing them would take the keyboard focus away every two seconds.
+  // Rows are kept: replacing them would take the keyboard focus away every second.
   const keys = new Set(waiting.map(keyOf));
   for (const [key, row] of rows) if (key === undefined || !keys.has(key)) row.remove();
   for (const customer of waiting) {

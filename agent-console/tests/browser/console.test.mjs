@@ -242,6 +242,7 @@ test("an agent who comes second is told so, and doesn't see the customer", async
     // Both know of the customer; the list of the second is held as it is, while the first answers.
     await second.routeWebSocket(/.*/, () => undefined);
     await second.evaluate(() => {
+      for (let timer = window.setTimeout(() => {}); timer > 0; timer--) window.clearTimeout(timer);
       window.setTimeout = () => 0;
     });
     await answer(page);

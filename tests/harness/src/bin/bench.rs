@@ -90,7 +90,7 @@ fn table(figures: &Figures, machine: &str) -> String {
         "Measured on {machine}. Janus, the kiosk and the browsers share the machine.\n\n\
          | set-up of {} calls, from the control request | median | p95 |\n|---|---|---|\n\
          | until `webrtcup` | {:.0} ms | {:.0} ms |\n\
-         | until the agent's browser has decoded a frame (it looks for a waiting customer every 2 s) | {:.0} ms | {:.0} ms |\n\n\
+         | until the agent's browser has decoded a frame (it looks for a waiting customer every second) | {:.0} ms | {:.0} ms |\n\n\
          | 1280x720, 30 frames/s, 1 Mb/s, H.264 in software | processor | peak RSS | frames/s | sent |\n|---|---|---|---|---|\n",
         figures.calls, up.median, up.p95, frame.median, frame.p95
     );

@@ -32,7 +32,7 @@ pub struct Figures {
     /// From the control request until Janus says that the kiosk's connection is up, ms.
     pub webrtcup_ms: Spread,
     /// From the control request until the agent's browser has decoded a frame, ms. The agent answers at once; the
-    /// console looks for waiting customers every two seconds, and that is part of it.
+    /// console looks for waiting customers every second, and that is part of it.
     pub agent_first_frame_ms: Spread,
     /// The daemon, sending 1280x720, 30 frames/s, 1 Mb/s, to nobody. Its camera is a recording.
     pub daemon_sending: Load,
