@@ -3,9 +3,11 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::sys::socket::{MsgFlags, sendmsg};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConnection;
@@ -118,13 +120,19 @@ impl Wire {
         }
     }
 
-    /// Writes the first bytes of the two parts. What TLS holds of them afterwards, [`Wire::flush`] writes.
+    /// Writes the first bytes of the two parts. What TLS holds of them afterwards, [`Wire::flush`] writes. Without TLS, what is
+    /// written at once shares no segment with what is written later (`MSG_EOR`): so packets arrive one by one, as the link lets
+    /// them through, and none waits for the beginning of the next.
     ///
     /// # Errors
     /// `WouldBlock` when nothing more is taken; when the connection is broken.
     pub fn try_write(&self, first: &[u8], second: &[u8]) -> io::Result<usize> {
         let parts = [IoSlice::new(first), IoSlice::new(second)];
-        let Some(tls) = &self.tls else { return self.tcp.try_write_vectored(&parts) };
+        let Some(tls) = &self.tls else {
+            let flags = MsgFlags::MSG_EOR | MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+            let send = || Ok(sendmsg::<()>(self.tcp.as_raw_fd(), &parts, &[], flags, None)?);
+            return self.tcp.try_io(Interest::WRITABLE, send);
+        };
         let mut tls = lock(tls);
         if !flush(&mut tls, &self.tcp)? {
             return Err(io::ErrorKind::WouldBlock.into());

@@ -15,8 +15,6 @@ const CONTROL_BOUND: usize = 64 * 1024;
 const AUDIO_BOUND: usize = 64 * 1024;
 /// Several key frames of 1280x720. Reached only if frames are not held back before the encoder.
 const VIDEO_BOUND: usize = 1024 * 1024;
-/// Of one class at once: what the kernel has taken, nothing more urgent can overtake.
-const CHUNK: usize = 2 * 1500;
 
 #[derive(Debug, Clone, Copy)]
 struct Packet {
@@ -91,22 +89,13 @@ impl ClassQueue {
         self.discard(count);
     }
 
-    /// Bytes of the first packets, none of them begun, that fit into a chunk and into the room; of one alone, into
-    /// the room.
+    /// Bytes of the first packet, which is not begun, if there is room for it.
     fn fitting(&self, class: Class, room: Room) -> usize {
-        let mut bytes = 0;
-        for (index, packet) in self.packets.iter().enumerate() {
-            let wanted = bytes + packet.bytes;
-            if (index > 0 && wanted > CHUNK) || !room.admits(class, wanted) {
-                break;
-            }
-            bytes = wanted;
-        }
-        bytes
+        self.packets.front().map(|packet| packet.bytes).filter(|bytes| room.admits(class, *bytes)).unwrap_or(0)
     }
 }
 
-/// Bytes to be written next, all of one class; in two parts when the queue's memory wraps.
+/// What is to be written next, of one packet, so that nothing more urgent has to wait longer than for that; in two parts when the queue's memory wraps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk<'a> {
     /// Whose they are.

@@ -63,17 +63,7 @@ pub fn queued(socket: BorrowedFd<'_>) -> io::Result<Queued> {
 /// When the kernel refuses.
 pub fn state(socket: BorrowedFd<'_>) -> io::Result<TcpState> {
     let queued = queued(socket)?.outstanding;
-    let mut info = MaybeUninit::<tcp_info>::zeroed();
-    let mut length = size_of::<tcp_info>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes; the structure is plain numbers, valid when zeroed, and an older
-    // kernel that knows fewer fields leaves the others zero.
-    let info = unsafe {
-        let (fd, out) = (socket.as_raw_fd(), info.as_mut_ptr().cast());
-        if libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, out, &raw mut length) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        info.assume_init()
-    };
+    let info = info(socket)?;
     let unsent = u64::from(info.tcpi_notsent_bytes);
     let micros = |value: u32| Duration::from_micros(u64::from(value));
     Ok(TcpState {
@@ -90,9 +80,24 @@ pub fn state(socket: BorrowedFd<'_>) -> io::Result<TcpState> {
     })
 }
 
+fn info(socket: BorrowedFd<'_>) -> io::Result<tcp_info> {
+    let mut info = MaybeUninit::<tcp_info>::zeroed();
+    let mut length = size_of::<tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes; the structure is plain numbers, valid when zeroed, and an older
+    // kernel that knows fewer fields leaves the others zero.
+    unsafe {
+        let (fd, out) = (socket.as_raw_fd(), info.as_mut_ptr().cast());
+        if libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, out, &raw mut length) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(info.assume_init())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dial::Wire;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsFd;
@@ -114,5 +119,20 @@ mod tests {
         }
         let drained = state(sender.as_fd()).unwrap();
         assert!(drained.acked_bytes > full.acked_bytes, "{full:?} {drained:?}");
+    }
+
+    /// While the first write is not acknowledged the others wait (Nagle's algorithm), and would become one segment.
+    #[tokio::test]
+    async fn what_is_written_at_once_shares_no_segment() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let sender = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut receiver, _) = listener.accept().await.unwrap();
+        let wire = Wire::from(sender);
+        for _ in 0..20 {
+            wire.writable().await.unwrap();
+            assert_eq!(wire.try_write(&[0; 60], &[1; 40]).unwrap(), 100);
+        }
+        tokio::io::AsyncReadExt::read_exact(&mut receiver, &mut [0; 2000]).await.unwrap();
+        assert!(info(wire.as_fd()).unwrap().tcpi_data_segs_out >= 20);
     }
 }
