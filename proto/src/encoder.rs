@@ -108,7 +108,7 @@ pub const ENCODERS: &[EncoderSpec] = &[
             ("key-int-max", LONG_GOP),
             // The buffer is also what the rate control remembers: with 300 ms it follows a step down seconds later where half
             // of the frames are left out (docs/decisions/0038).
-            ("vbv-buf-capacity", "150"),
+            ("vbv-buf-capacity", "100"),
             ("aud", "false"),
             // Slices side by side cost a third more processor time; one thread makes 720p at 200 frames/s and more here.
             ("threads", "1"),

@@ -1,4 +1,4 @@
-//! Size and frequency of the frames for a bitrate: fewer frames first, then smaller ones.
+//! Size and frequency of the frames for a bitrate: smaller frames first, then fewer, then smaller ones again.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ pub struct Step {
     pub frames_per_second: u32,
 }
 
-/// What a pixel of a frame needs at least, bit: below it the picture falls apart into blocks. Smaller pictures have more
-/// detail in each pixel.
-const BITS_PER_PIXEL: [f64; 3] = [0.0145, 0.022, 0.035];
+/// What a pixel of a frame needs at least, bit. With less, the next smaller picture looks better, shown in the same size;
+/// below the last one the picture falls apart into blocks. Smaller pictures have more detail in each pixel.
+const BITS_PER_PIXEL: [f64; 3] = [0.029, 0.0257, 0.035];
 /// Frames a second that a step down in frequency leaves.
 const FREQUENCIES: [u32; 3] = [25, 20, SCALED_FREQUENCY];
 /// The one at which frames become smaller.
@@ -56,16 +56,17 @@ impl Ladder {
             height: (full.height * quarters / 4) & !1,
             ..full
         };
-        let mut steps = vec![(full, BITS_PER_PIXEL[0])];
-        for frames_per_second in FREQUENCIES.into_iter().filter(|f| *f < full.frames_per_second) {
-            steps.push((Step { frames_per_second, ..full }, BITS_PER_PIXEL[0]));
-        }
+        let sizes = [(full, BITS_PER_PIXEL[0]), (scaled(3), BITS_PER_PIXEL[1]), (scaled(2), BITS_PER_PIXEL[2])];
+        let enough = sizes.iter().skip(1).take_while(|(step, _)| step.width >= LEAST_WIDTH).count();
+        let sizes = &sizes[..=enough];
+        let mut steps: Vec<(Step, f64)> = sizes.iter().take(2).copied().collect();
+        let fewer = FREQUENCIES.into_iter().filter(|frequency| *frequency < full.frames_per_second);
+        steps.extend(fewer.filter_map(|frames_per_second| {
+            let (size, bits) = sizes.get(1).or(sizes.first())?;
+            Some((Step { frames_per_second, ..*size }, *bits))
+        }));
         let slow = full.frames_per_second.min(SCALED_FREQUENCY);
-        for (quarters, bits) in [(3, BITS_PER_PIXEL[1]), (2, BITS_PER_PIXEL[2])] {
-            if scaled(quarters).width >= LEAST_WIDTH {
-                steps.push((Step { frames_per_second: slow, ..scaled(quarters) }, bits));
-            }
-        }
+        steps.extend(sizes.get(2).map(|(size, bits)| (Step { frames_per_second: slow, ..*size }, *bits)));
         if let Some((last, bits)) = steps.last().copied().filter(|(step, _)| step.frames_per_second > LEAST_FREQUENCY) {
             steps.push((Step { frames_per_second: LEAST_FREQUENCY, ..last }, bits));
         }
@@ -156,25 +157,25 @@ mod tests {
     }
 
     #[test]
-    fn fewer_frames_then_smaller_ones_and_back() {
+    fn smaller_frames_then_fewer_ones_and_back() {
         let mut ladder = Ladder::new(FULL);
-        let targets = [(1500, 5), (400, 2), (300, 2), (250, 2), (200, 2), (150, 2), (100, 2), (1500, 6)];
-        let expected = [(720, 30), (720, 25), (720, 20), (720, 15), (540, 15), (360, 15), (360, 10), (720, 30)];
+        let targets = [(1500, 5), (500, 2), (350, 2), (300, 2), (220, 2), (150, 2), (100, 2), (1500, 6)];
+        let expected = [(720, 30), (540, 30), (540, 25), (540, 20), (540, 15), (360, 15), (360, 10), (720, 30)];
         assert_eq!(steps(&mut ladder, &targets, 2e6), expected);
     }
 
     #[test]
     fn the_bound_itself_is_enough_to_come_back() {
         let mut ladder = Ladder::new(FULL);
-        assert_eq!(steps(&mut ladder, &[(250, 5), (430, 10)], 430_000.0), [(720, 15), (720, 30)]);
-        assert_eq!(steps(&mut Ladder::new(FULL), &[(250, 5), (430, 10)], 2e6), [(720, 15), (720, 25)], "no margin");
+        assert_eq!(steps(&mut ladder, &[(250, 5), (430, 10)], 430_000.0), [(540, 15), (540, 30)]);
+        assert_eq!(steps(&mut Ladder::new(FULL), &[(250, 5), (430, 10)], 2e6), [(540, 15), (540, 25)], "no margin");
     }
 
     #[test]
     fn a_step_up_that_was_regretted_is_waited_for_longer() {
         let mut ladder = Ladder::new(FULL);
         let flap = [(250, 2), (1500, 6), (250, 2), (1500, 6), (1500, 5)];
-        let expected = [(720, 15), (720, 30), (720, 15), (720, 15), (720, 30)];
+        let expected = [(540, 15), (720, 30), (540, 15), (540, 15), (720, 30)];
         assert_eq!(steps(&mut ladder, &flap, 2e6), expected);
     }
 

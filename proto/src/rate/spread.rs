@@ -12,13 +12,19 @@ const SMALL: u64 = 400;
 /// Packets of sound that are kept until the frame ends: those of 160 ms.
 const SMALLS: usize = 8;
 /// A frame of fewer bytes behind its first packet says nothing either.
-const BYTES: u64 = 600;
+const BYTES: u64 = 350;
+/// What each packet takes on the way besides itself, bytes: its length (RFC 4571), TCP with time stamps, and IPv4.
+pub(super) const HEADERS: u64 = 2 + 32 + 20;
+/// The part of the way that is packets themselves is the mean of about so many.
+const MEAN_OF: f64 = 128.0;
 /// Less time is not told from none. Such a frame says that the link is fast.
 const AT_ONCE: Duration = Duration::from_millis(1);
 /// Frames that are looked at, and how old they may be: where frames are a packet each, or none is sent, nothing is known.
 const FRAMES: usize = 12;
 /// Where they differ little so many are enough.
 const SOON: usize = 5;
+/// And where a link does not change, more say it better.
+const MANY: usize = 36;
 const RECENT: Duration = Duration::from_secs(4);
 /// What was seen of a link that has not changed since is remembered longer: on a slow one frames get smaller when a queue
 /// has stood, down to a packet each.
@@ -33,23 +39,32 @@ pub(super) struct Spread {
     frame: Vec<Arrival>,
     /// Sound that was sent since the frame began: on the way it may come between the frame's packets.
     small: Vec<Arrival>,
-    /// When each was reported, and at what rate it arrived, bit/s.
+    /// When each was reported, and at what rate it arrived, with headers, bit/s.
     rates: VecDeque<(Duration, f64)>,
+    /// Bytes of packets, and with their headers, the newest counting most.
+    packets: f64,
+    with_headers: f64,
 }
 
 impl Spread {
     /// The next packet, in the order in which they were sent.
     pub(super) fn add(&mut self, now: Duration, packet: &Arrival) {
-        if packet.bytes < SMALL {
+        let is_small = packet.bytes < SMALL;
+        let bytes = packet.bytes + HEADERS;
+        let keep = 1.0 - 1.0 / MEAN_OF;
+        self.packets = self.packets * keep + packet.bytes as f64;
+        self.with_headers = self.with_headers * keep + bytes as f64;
+        let packet = Arrival { bytes, ..*packet };
+        if is_small {
             if !self.frame.is_empty() && self.small.len() < SMALLS {
-                self.small.push(*packet);
+                self.small.push(packet);
             }
             return;
         }
         if self.frame.first().is_some_and(|first| packet.sent.saturating_sub(first.sent) > TOGETHER) {
             self.end_frame(now);
         }
-        self.frame.push(*packet);
+        self.frame.push(packet);
     }
 
     fn end_frame(&mut self, now: Duration) {
@@ -58,7 +73,7 @@ impl Spread {
         {
             let bytes = bytes + self.between(time);
             self.rates.push_back((now, bytes as f64 * 8.0 / time.max(AT_ONCE).as_secs_f64()));
-            self.rates.drain(..self.rates.len().saturating_sub(FRAMES));
+            self.rates.drain(..self.rates.len().saturating_sub(MANY));
         }
         self.frame.clear();
         self.small.clear();
@@ -82,6 +97,15 @@ impl Spread {
         self.middle(now, FRAMES, LATELY)
     }
 
+    /// The same, by the middle of more frames, of those that are like the last ones: for a link that is ours alone.
+    pub(super) fn narrowest_well_known(&self, now: Duration) -> Option<f64> {
+        let newest = self.sorted(now, FRAMES, LATELY);
+        let middle = newest.get(FRAMES / 2).filter(|_| newest.len() == FRAMES)?;
+        let mut rates = self.sorted(now, MANY, LATELY);
+        rates.retain(|rate| (middle / ALIKE..middle * ALIKE).contains(rate));
+        rates.get(rates.len() / 2).map(|rate| rate * self.share())
+    }
+
     /// The same, by fewer frames: for a link that is ours alone, on which they differ little.
     pub(super) fn narrowest_soon(&self, now: Duration) -> Option<f64> {
         self.middle(now, SOON, RECENT)
@@ -101,7 +125,12 @@ impl Spread {
 
     fn middle(&self, now: Duration, frames: usize, since: Duration) -> Option<f64> {
         let rates = self.sorted(now, frames, since);
-        rates.get(frames * 3 / 8).copied().filter(|_| rates.len() == frames)
+        rates.get(frames * 3 / 8).filter(|_| rates.len() == frames).map(|rate| rate * self.share())
+    }
+
+    /// Of what is let through headers are a part: the more, the smaller the packets. The rest.
+    fn share(&self) -> f64 {
+        self.packets / self.with_headers
     }
 
     /// The rates of the last frames, of those that are no older than `since`.
@@ -135,19 +164,44 @@ mod tests {
         spread
     }
 
+    /// What packets of 1,250 bytes are of what the link lets through, when so many bits do so a second.
+    fn of(link: f64) -> f64 {
+        link * 1250.0 / (1250 + HEADERS) as f64
+    }
+
+    fn same(rate: Option<f64>, expected: f64) {
+        assert!(rate.is_some_and(|rate| (rate / expected - 1.0).abs() < 1e-3), "{rate:?}, {expected}");
+    }
+
     #[test]
     fn the_narrowest_part_is_seen_in_how_frames_arrive() {
         let at = Duration::from_millis;
-        // 1,250 bytes every 8 ms are 1.25 Mb/s.
+        // 1,304 bytes with headers every 8 ms: 1.25 Mb/s are packets.
         let mut spread = after(0, 13, 8);
-        assert_eq!(spread.narrowest(at(600)), Some(1_250_000.0));
+        same(spread.narrowest(at(600)), 1_250_000.0);
         add(&mut spread, 600, 5, 4);
-        assert_eq!(spread.narrowest(at(800)), Some(1_250_000.0));
-        assert_eq!(spread.narrowest_now(at(800)), Some(2_500_000.0), "sooner");
+        same(spread.narrowest(at(800)), 1_250_000.0);
+        same(spread.narrowest_now(at(800)), 2_500_000.0);
         add(&mut spread, 800, 13, 0);
-        assert_eq!(spread.narrowest(at(1000)), Some(20_000_000.0), "at least");
+        same(spread.narrowest(at(1000)), of(20_000_000.0 * 1304.0 / 1250.0));
         assert_eq!(spread.narrowest(at(5000)), None, "too old");
-        assert_eq!(spread.narrowest_lately(at(5000)), Some(20_000_000.0), "unless nothing has changed");
+        same(spread.narrowest_lately(at(5000)), 20_000_000.0);
+    }
+
+    #[test]
+    fn what_is_well_known_is_of_the_link_as_it_is_now() {
+        let at = Duration::from_millis;
+        let mut spread = after(0, 12, 8);
+        assert_eq!(spread.narrowest_well_known(at(400)), None, "eleven are not enough");
+        add(&mut spread, 400, 40, 8);
+        // One in four is delayed a little, and is not the middle; the link becomes slower.
+        for n in 0..8 {
+            add(&mut spread, 2000 + 132 * n, 3, 8);
+            add(&mut spread, 2100 + 132 * n, 1, 9);
+        }
+        same(spread.narrowest_well_known(at(3100)), 1_250_000.0);
+        add(&mut spread, 3200, 14, 20);
+        same(spread.narrowest_well_known(at(3700)), 500_000.0);
     }
 
     #[test]
@@ -177,7 +231,10 @@ mod tests {
                 spread.add(sent, &Arrival { sent, bytes: 250, arrived: arrived(ms) });
             }
         }
-        assert_eq!(spread.narrowest(at(600)), Some(1_000_000.0));
+        // 1,250 bytes and the sound between them in 12 ms, of 1,608 bytes on the way; of all that was sent, packets are this.
+        let packets = f64::from(2 * 1250 + 3 * 250);
+        let share = packets / (packets + 5.0 * HEADERS as f64);
+        same(spread.narrowest(at(600)), (1500 + 2 * HEADERS) as f64 * 8.0 / 0.012 * share);
         // Sound alone is not kept for ever.
         (0..100).for_each(|n| spread.add(at(n), &Arrival { sent: at(n), bytes: 250, arrived: None }));
         assert_eq!(spread.small.len(), SMALLS);

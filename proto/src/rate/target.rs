@@ -31,7 +31,7 @@ const CALM_FOR: Duration = Duration::from_millis(700);
 /// Of what the link carried while the queue stood, what is sent: less, so that the queue drains.
 const SHARE: f64 = 0.92;
 /// And once it has drained, where the link is ours alone.
-const SHARE_ALONE: f64 = 0.95;
+const SHARE_ALONE: f64 = 0.94;
 /// While the queue drains, a link that carries this share of what is sent is not slower than was thought.
 const KEEPS_UP: f64 = 0.95;
 /// What the link carried is measured over this time.
@@ -68,13 +68,17 @@ const CAUTION_SHARE: f64 = 0.1;
 /// It begins after this time without a queue, where the link is ours alone; where others send too, sooner.
 const REST: Duration = Duration::from_secs(4);
 /// And after this time where frames show that the link is ours alone: they also show when it becomes faster.
-const LONG_REST: Duration = Duration::from_secs(12);
+const LONG_REST: Duration = Duration::from_secs(60);
 /// Then at least this share of what the narrowest part lets through was carried when a queue stood last.
-const ALONE: f64 = 0.9;
+const ALONE: f64 = 0.93;
 /// It is taken to be so for this time after it was last seen: one frame that others delayed says little.
 const STILL_ALONE: Duration = Duration::from_secs(3);
+/// And a queue that comes within this time is not of others who send.
+const WAS_ALONE: Duration = Duration::from_secs(10);
 /// The encoder needs this long to follow; a queue that stands right after a step down is still the old one.
 const AGAIN: Duration = Duration::from_millis(250);
+/// Where the link itself became slower, the queue of before may take this long to drain.
+const SERIES: Duration = Duration::from_millis(2500);
 /// A target of which less than this is used says nothing of the link.
 const USED: f64 = 0.6;
 const USED_OVER: Duration = Duration::from_millis(500);
@@ -92,8 +96,10 @@ pub(super) struct Target {
     pub(super) ceiling: f64,
     /// What the narrowest part of the way let through then, if it is known, bit/s.
     narrowest: Option<f64>,
-    /// When frames showed last that nobody else sends.
+    /// When frames showed last that nobody else sends, since a queue stood last.
     alone: Option<Duration>,
+    /// The same, whether a queue stood since or not.
+    seen_alone: Option<Duration>,
     /// The link itself became slower in this series of steps down.
     slower: bool,
 }
@@ -111,6 +117,7 @@ impl Target {
             narrowest: None,
             alone: None,
             slower: false,
+            seen_alone: None,
         }
     }
 
@@ -151,7 +158,9 @@ impl Target {
         if self.stepped.is_some_and(|at| now.saturating_sub(at) < again) {
             return;
         }
-        let first = self.stepped.is_none_or(|at| now.saturating_sub(at) > again * 4);
+        let was_alone = self.was_alone(now);
+        let series = if self.slower && was_alone { SERIES.max(again * 4) } else { again * 4 };
+        let first = self.stepped.is_none_or(|at| now.saturating_sub(at) > series);
         let newest = path.arrivals.spread().narrowest_now(now);
         let became_slower = !first && self.slower;
         if became_slower && !self.rivals && newest.is_some_and(|newest| newest >= self.total) {
@@ -167,13 +176,16 @@ impl Target {
             self.before = self.total;
         }
         self.stepped = Some(now);
-        let carried = slower.unwrap_or_else(|| self.carried(now, path, full));
+        // Where nobody else sends, frames tell what is carried better than what arrived just now.
+        let alone = self.is_alone(now) && path.arrivals.spread().is_even(now);
+        let known = slower.or_else(|| path.arrivals.spread().narrowest_well_known(now).filter(|_| alone));
+        let carried = known.unwrap_or_else(|| self.carried(now, path, full));
         // While the old queue drains nothing new is learnt, unless the link became slower once more.
         if first || carried < self.total * KEEPS_UP {
             self.ceiling = carried;
-            self.alone = None;
+            self.alone = self.alone.filter(|_| alone);
             self.narrowest = match (path.arrivals.spread().narrowest(now), newest) {
-                (Some(middle), Some(newest)) if newest < middle * SLOWER => Some(newest),
+                (Some(middle), Some(newest)) if was_alone && newest < middle * SLOWER => Some(newest),
                 (middle, _) => middle,
             };
         }
@@ -203,10 +215,14 @@ impl Target {
         }
         let most = path.arrivals.spread().narrowest_lately(now).map_or(f64::INFINITY, |narrowest| narrowest * ABOVE);
         let faster = self.faster(now, path);
-        let ceiling = (self.ceiling * faster).min(most);
         let alone = self.is_alone(now);
+        let ceiling = match path.arrivals.spread().narrowest_well_known(now) {
+            // Better known than by a queue.
+            Some(narrowest) if alone && faster == 1.0 => narrowest,
+            _ => (self.ceiling * faster).min(most),
+        };
         let missing = ceiling * if alone { SHARE_ALONE } else { SHARE } - self.total;
-        if (faster > 1.0 || alone) && calm && missing > 0.0 {
+        if alone && !self.rested(now) && missing < 0.0 || (faster > 1.0 || alone) && calm && missing > 0.0 {
             self.total += missing * elapsed.div_duration_f64(CATCH_UP).min(1.0);
         }
         let careful = CAUTION.min(self.total * CAUTION_SHARE);
@@ -250,10 +266,21 @@ impl Target {
 
     fn look_for_others(&mut self, now: Duration, path: &Path) {
         let spread = path.arrivals.spread();
-        if spread.is_even(now)
-            && spread.narrowest_lately(now).is_some_and(|narrowest| self.ceiling >= narrowest * ALONE)
-        {
-            self.alone = Some(now);
+        let Some(narrowest) = spread.narrowest_lately(now).filter(|_| spread.is_even(now)) else { return };
+        let stepped = self.stepped.is_some_and(|at| now.saturating_sub(at) <= SERIES);
+        if self.slower && stepped && self.was_alone(now) {
+            // The first few frames after the link became slower say it less well.
+            self.ceiling = self.ceiling.max(narrowest);
         }
+        let calm = path.reported.is_some_and(|queue| queue < CALM);
+        let sent = path.rate(now, USED_OVER).filter(|_| calm).unwrap_or(0.0);
+        if self.ceiling.max(sent) >= narrowest * ALONE {
+            self.alone = Some(now);
+            self.seen_alone = Some(now);
+        }
+    }
+
+    fn was_alone(&self, now: Duration) -> bool {
+        self.seen_alone.is_some_and(|at| now.saturating_sub(at) <= WAS_ALONE)
     }
 }

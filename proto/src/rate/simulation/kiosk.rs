@@ -52,7 +52,7 @@ pub(super) struct Log {
     pub(super) frames: Vec<(Duration, Duration)>,
     pub(super) speech: Vec<(Duration, Duration)>,
     pub(super) verdicts: Vec<(Duration, Verdict)>,
-    /// Bytes that had arrived, over time.
+    /// Bytes that had arrived, with headers, over time.
     pub(super) arrived: Vec<(Duration, u64)>,
     /// When each key frame was made.
     pub(super) refreshed: Vec<Duration>,
@@ -199,7 +199,7 @@ impl Kiosk {
         self.speech.retain(|packet| now - packet.made < Duration::from_millis(500));
         self.key |= self.verdict.refresh;
         self.log.verdicts.push((now, self.verdict));
-        self.log.arrived.push((now, world.arrived(self.flow)));
+        self.log.arrived.push((now, world.with_headers(self.flow)));
     }
 }
 
@@ -224,7 +224,7 @@ impl Log {
         Self::percentile(&self.speech, from, to, 0.95)
     }
 
-    /// What arrived, bit/s.
+    /// What arrived, with headers, bit/s.
     pub(super) fn rate(&self, from: f64, to: f64) -> f64 {
         let at = |s: f64| self.arrived.iter().rfind(|(at, _)| at.as_secs_f64() <= s).map_or(0, |(_, bytes)| *bytes);
         (at(to) - at(from)) as f64 * 8.0 / (to - from)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Random, TICK};
 use crate::rate::LinkSample;
+use crate::rate::spread::HEADERS;
 
 /// What the network is like.
 #[derive(Clone)]
@@ -46,6 +47,12 @@ struct Packet {
     again: bool,
 }
 
+impl Packet {
+    fn on_the_way(&self) -> f64 {
+        (self.bytes + HEADERS) as f64
+    }
+}
+
 /// One end-to-end connection in it, as the kernel keeps it.
 #[derive(Debug, Clone, Default)]
 struct Stream {
@@ -59,6 +66,7 @@ struct Stream {
     /// When each packet arrives, in order, and its bytes.
     arriving: VecDeque<(Duration, u64)>,
     arrived: u64,
+    with_headers: u64,
     acks: VecDeque<(Duration, u64)>,
 }
 
@@ -117,6 +125,11 @@ impl World {
         self.streams[flow].arrived
     }
 
+    /// What they took of the link.
+    pub(super) fn with_headers(&self, flow: usize) -> u64 {
+        self.streams[flow].with_headers
+    }
+
     pub(super) fn tick(&mut self, now: Duration) {
         for flow in 0..self.streams.len() {
             self.acknowledge(flow, now);
@@ -128,9 +141,9 @@ impl World {
             }
         }
         self.credit += (self.network.capacity)(now) as f64 / 8.0 * TICK.as_secs_f64();
-        while let Some(packet) = self.queue.front().copied().filter(|packet| packet.bytes as f64 <= self.credit) {
+        while let Some(packet) = self.queue.front().copied().filter(|packet| packet.on_the_way() <= self.credit) {
             self.queue.pop_front();
-            self.credit -= packet.bytes as f64;
+            self.credit -= packet.on_the_way();
             self.pass(packet, now);
         }
         if self.queue.is_empty() {
@@ -195,6 +208,7 @@ impl World {
                 continue;
             }
             stream.arrived += bytes;
+            stream.with_headers += bytes + HEADERS;
             // Every second packet is acknowledged at once, the other with the next or a little later.
             match stream.acks.back_mut() {
                 Some((at, upto)) if *at > now + half => (*at, *upto) = (now + half, stream.arrived),
