@@ -120,16 +120,17 @@ impl Wire {
         }
     }
 
-    /// Writes the first bytes of the two parts. What TLS holds of them afterwards, [`Wire::flush`] writes. Without TLS, what is
-    /// written at once shares no segment with what is written later (`MSG_EOR`): so packets arrive one by one, as the link lets
-    /// them through, and none waits for the beginning of the next.
+    /// Writes the first bytes of the two parts. What TLS holds of them afterwards, [`Wire::flush`] writes. Without TLS, and with
+    /// `own_segments`, what is written at once shares no segment with what is written later (`MSG_EOR`): so packets arrive
+    /// one by one, as the link lets them through.
     ///
     /// # Errors
     /// `WouldBlock` when nothing more is taken; when the connection is broken.
-    pub fn try_write(&self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+    pub fn try_write(&self, first: &[u8], second: &[u8], own_segments: bool) -> io::Result<usize> {
         let parts = [IoSlice::new(first), IoSlice::new(second)];
         let Some(tls) = &self.tls else {
-            let flags = MsgFlags::MSG_EOR | MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+            let end = if own_segments { MsgFlags::MSG_EOR } else { MsgFlags::empty() };
+            let flags = end | MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
             let send = || Ok(sendmsg::<()>(self.tcp.as_raw_fd(), &parts, &[], flags, None)?);
             return self.tcp.try_io(Interest::WRITABLE, send);
         };
@@ -235,7 +236,7 @@ mod tests {
         let (mut written, mut full) = (0, 0);
         while written < BYTES {
             let rest = &all[written..BYTES.min(written + 1202)];
-            match wire.try_write(&rest[..rest.len() / 2], &rest[rest.len() / 2..]) {
+            match wire.try_write(&rest[..rest.len() / 2], &rest[rest.len() / 2..], true) {
                 Ok(some) => written += some,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if full == 0 {

@@ -18,6 +18,8 @@ const DRAINED: Duration = Duration::from_millis(30);
 const STALL: Duration = Duration::from_millis(150);
 /// What RTP, SRTP and framing leave of a packet for the picture.
 const PAYLOAD: f64 = 0.96;
+/// A link on which nothing was lost for this long loses nothing.
+const LOSSLESS: Duration = Duration::from_secs(10);
 /// The rate of sound is smoothed over this time.
 const SOUND: Duration = Duration::from_secs(1);
 
@@ -93,6 +95,7 @@ impl RateController {
             step,
             hold: self.hold,
             in_flight_limit: limit::in_flight(&self.path, sample.min_rtt, sample.window_bytes),
+            own_segments: !self.path.lost_within(now, LOSSLESS),
             discard: life.discard,
             refresh: life.refresh,
             dead: life.dead,

@@ -91,6 +91,9 @@ pub struct Verdict {
     pub hold: bool,
     /// The kernel gets no more than this to send and to have acknowledged, bytes.
     pub in_flight_limit: u64,
+    /// Whether each packet is to have a TCP segment of its own. Not where packets are lost: TCP's window counts segments
+    /// there, and small ones carry less.
+    pub own_segments: bool,
     /// What waits of the picture is too old to be of use.
     pub discard: bool,
     /// The link carries again after a gap in the picture: a key frame is needed, now.

@@ -96,8 +96,17 @@ impl Path {
     fn window(&self, now: Duration, frame: Duration) -> Duration {
         let bytes = Duration::from_secs_f64(MEASURED / self.capacity.max(LEAST_RATE));
         let window = bytes.max(frame * 5 / 4).clamp(STANDING, STANDING_MOST);
-        let lossy = self.lost.is_some_and(|at| now.saturating_sub(at) < AFTER_LOSS + self.base() * 2);
-        if lossy { window.max(AFTER_LOSS + self.base()) } else { window }
+        if self.lossy(now) { window.max(AFTER_LOSS + self.base()) } else { window }
+    }
+
+    /// Whether something was lost so lately that everything behind it may still wait for it.
+    pub(super) fn lossy(&self, now: Duration) -> bool {
+        self.lost_within(now, AFTER_LOSS + self.base() * 2)
+    }
+
+    /// Whether something was lost in this time.
+    pub(super) fn lost_within(&self, now: Duration, time: Duration) -> bool {
+        self.lost.is_some_and(|at| now.saturating_sub(at) < time)
     }
 
     /// Takes a sample.

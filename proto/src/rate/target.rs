@@ -184,8 +184,10 @@ impl Target {
         if first || carried < self.total * KEEPS_UP {
             self.ceiling = carried;
             self.alone = self.alone.filter(|_| alone);
+            // What seems slower for others' packets between ours does not become faster after them.
+            let own = was_alone || path.lossy(now);
             self.narrowest = match (path.arrivals.spread().narrowest(now), newest) {
-                (Some(middle), Some(newest)) if was_alone && newest < middle * SLOWER => Some(newest),
+                (Some(middle), Some(newest)) if own && newest < middle * SLOWER => Some(newest),
                 (middle, _) => middle,
             };
         }

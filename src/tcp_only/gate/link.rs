@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,7 @@ pub struct Link {
     server: Mutex<Option<Arc<Server>>>,
     queue: Mutex<GateQueue>,
     limit: AtomicU64,
+    own_segments: AtomicBool,
     start: Instant,
     /// Told when the limit or the queues were changed from outside.
     pub(super) changed: Notify,
@@ -47,6 +48,7 @@ impl Link {
             server: Mutex::new(Some(Arc::new(Server { wire, _keeper: keeper, _entry: known }))),
             queue: Mutex::default(),
             limit: AtomicU64::new(DEFAULT_LIMIT),
+            own_segments: AtomicBool::new(true),
             start: Instant::now(),
             changed: Notify::new(),
         })
@@ -93,6 +95,15 @@ impl Link {
 
     pub(super) fn queue(&self) -> MutexGuard<'_, GateQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether each packet has a TCP segment of its own from now on.
+    pub fn set_own_segments(&self, own: bool) {
+        self.own_segments.store(own, Relaxed);
+    }
+
+    pub(super) fn own_segments(&self) -> bool {
+        self.own_segments.load(Relaxed)
     }
 
     pub(super) fn limit(&self) -> u64 {

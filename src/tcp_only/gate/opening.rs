@@ -101,7 +101,7 @@ async fn first_words(agent: &TcpStream, words: &mut [u8]) -> io::Result<Option<u
 
 async fn send(server: &Wire, mut words: &[u8]) -> io::Result<()> {
     while !words.is_empty() {
-        match server.try_write(words, &[]) {
+        match server.try_write(words, &[], true) {
             Ok(written) => words = words.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => server.writable().await?,
             Err(error) => return Err(error),

@@ -129,7 +129,7 @@ fn write(link: &Link, server: &Wire) -> io::Result<Blocked> {
         let Queued { outstanding, unsent } = tcp::queued(server.as_fd())?;
         let Some(chunk) = queue.next(link.now(), Room::new(link.limit(), outstanding, unsent)) else { break };
         let class = chunk.class;
-        match server.try_write(chunk.first, chunk.second) {
+        match server.try_write(chunk.first, chunk.second, link.own_segments()) {
             Ok(written) => queue.written(class, written),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Blocked::BySocket),
             Err(error) => return Err(error),

@@ -130,7 +130,7 @@ mod tests {
         let wire = Wire::from(sender);
         for _ in 0..20 {
             wire.writable().await.unwrap();
-            assert_eq!(wire.try_write(&[0; 60], &[1; 40]).unwrap(), 100);
+            assert_eq!(wire.try_write(&[0; 60], &[1; 40], true).unwrap(), 100);
         }
         tokio::io::AsyncReadExt::read_exact(&mut receiver, &mut [0; 2000]).await.unwrap();
         assert!(info(wire.as_fd()).unwrap().tcpi_data_segs_out >= 20);
