@@ -95,7 +95,8 @@ impl ClassQueue {
     }
 }
 
-/// What is to be written next, of one packet, so that nothing more urgent has to wait longer than for that; in two parts when the queue's memory wraps.
+/// What is to be written next, of one packet, so that nothing more urgent has to wait longer than for that; in two parts
+/// when the queue's memory wraps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk<'a> {
     /// Whose they are.

@@ -125,3 +125,18 @@ fn late_acknowledgements_hold_nothing_back() {
     });
     assert_eq!(held.filter(|hold| *hold).count(), 0);
 }
+
+/// TCP's window counts segments where packets are lost: then they share them, until nothing was lost for a while.
+#[test]
+fn packets_share_segments_for_a_while_after_a_loss() {
+    let mut controller = RateController::new(SETTINGS);
+    let mut own = |at, retransmits| {
+        let at = Duration::from_millis(at);
+        controller.sample(&LinkSample { at, retransmits, ..LinkSample::default() }).own_segments
+    };
+    assert!(own(0, 0));
+    assert!(!own(20, 1));
+    assert!(!own(10_000, 1));
+    assert!(own(10_020, 1));
+    assert!(!own(10_040, 3));
+}
