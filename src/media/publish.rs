@@ -89,9 +89,10 @@ impl Publisher {
         } else {
             String::new()
         };
+        // Two pixels of the larger picture for each of the smaller, as "bilinear" takes them, blur it and shift it (docs/decisions/0043).
         let pipeline = pipeline(&format!(
             "webrtcbin name=webrtc latency=0 \
-             appsrc name=pictures ! videoscale ! capsfilter name=size ! {} \
+             appsrc name=pictures ! videoscale method=lanczos envelope=3 ! capsfilter name=size ! {} \
              ! rtph264pay name=videopay pt=96 ssrc={} mtu={MTU} config-interval=-1 aggregate-mode=zero-latency \
              ! application/x-rtp,{reported} ! capssetter join=true caps=\"{}\" ! webrtc. {sound}",
             encoder::description(spec, begin.bits_per_second()),
