@@ -89,7 +89,7 @@ impl Publisher {
         } else {
             String::new()
         };
-        // Two pixels of the larger picture for each of the smaller, as "bilinear" takes them, blur it and shift it (docs/decisions/0043).
+        // "bilinear", which it would take, makes a smaller picture that is further from the larger one (docs/decisions/0043).
         let pipeline = pipeline(&format!(
             "webrtcbin name=webrtc latency=0 \
              appsrc name=pictures ! videoscale method=lanczos envelope=3 ! capsfilter name=size ! {} \
