@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::others;
 use super::spread::Spread;
 
 /// A packet of which a report tells.
@@ -36,6 +37,8 @@ const QUIETEST: usize = 10;
 const VARIES: i64 = 10_000;
 /// A queue that stays for this long in spite of all steps down is the way's own: another route, or another network.
 const STAYS: Duration = Duration::from_secs(3);
+/// Or somebody else's: to tell, what a packet took before is remembered for as long as round-trip times are.
+const REMEMBERED: Duration = Duration::from_secs(20);
 
 /// What was reported so far.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +49,8 @@ pub(super) struct Arrivals {
     moments: VecDeque<(Duration, i64)>,
     /// Since when packets take longer than in quiet moments.
     longer: Option<Duration>,
+    /// When that was taken to be the way's own, and what a packet took before.
+    before: Option<(Duration, i64)>,
     spread: Spread,
 }
 
@@ -72,6 +77,7 @@ impl Arrivals {
         let longer = self.quiet().is_some_and(|quiet| least > quiet + VARIES);
         self.longer = longer.then(|| self.longer.unwrap_or(now));
         if self.longer.is_some_and(|since| now.saturating_sub(since) >= STAYS) {
+            self.before = self.quietest(now).map(|quiet| (now, quiet));
             self.longer = None;
             self.moments.clear();
         }
@@ -89,6 +95,17 @@ impl Arrivals {
     pub(super) fn queue(&self, now: Duration, window: Duration) -> Option<Duration> {
         let least = self.least(window).filter(|_| self.is_fresh(now))?;
         Some(Duration::from_micros((least - self.quiet()?).max(0).unsigned_abs()))
+    }
+
+    /// The part of the queue that is not ours; none where too little was reported.
+    pub(super) fn others_queue(&self, now: Duration) -> Option<Duration> {
+        others::queue(&self.packets, self.quietest(now).filter(|_| self.is_fresh(now))?)
+    }
+
+    /// What a packet takes without a queue, or took before one stayed.
+    fn quietest(&self, now: Duration) -> Option<i64> {
+        let before = self.before.filter(|(at, _)| now.saturating_sub(*at) <= REMEMBERED).map(|(_, quiet)| quiet);
+        self.quiet().into_iter().chain(before).min()
     }
 
     /// What a packet takes without a queue, microseconds.
@@ -139,9 +156,13 @@ pub(super) fn passed<'a>(packets: impl Iterator<Item = &'a Arrival>) -> Option<(
 }
 
 /// How long it was on its way, up to the clocks' difference, microseconds.
-fn took(packet: &Arrival) -> Option<i64> {
-    let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 2);
+pub(super) fn took(packet: &Arrival) -> Option<i64> {
     Some(micros(packet.arrived?) - micros(packet.sent))
+}
+
+/// Whole microseconds.
+pub(super) fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod controller;
 mod ladder;
 mod limit;
 mod liveness;
+mod others;
 mod overshoot;
 mod pace;
 mod path;

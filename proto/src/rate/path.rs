@@ -141,7 +141,9 @@ impl Path {
         self.reported = if self.rivals.present() { None } else { self.arrivals.queue(now, window) };
         self.learn(now, elapsed, window);
         let mut rivals = self.rivals.clone();
-        rivals.see(now, self.network, self.base(), written - sample.acked_bytes, |over| self.rate(now, over));
+        // What was lost holds up what is behind it, and lets it go all at once.
+        let others = || self.arrivals.others_queue(now).filter(|_| !self.lossy(now)).unwrap_or_default();
+        rivals.see(now, self.network, others, self.base(), written - sample.acked_bytes, |over| self.rate(now, over));
         self.rivals = rivals;
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A queue that we make ourselves gets longer when the kernel may hold more, and nothing else changes. In a queue that
 //! another transfer keeps full, who has more bytes in it gets more of the link. So it is tried: the limit is doubled for a
-//! moment, or what is in flight is halved, and what is carried tells.
+//! moment, or what is in flight is halved, and what is carried tells. Where the server reports arrivals a first trial is
+//! hardly ever needed: packets tell for how long they waited behind somebody else's.
 
 use std::time::Duration;
 
@@ -63,18 +64,23 @@ impl Rivals {
         }
     }
 
-    /// `network`: the queue there, `base`: the way without it, `in_flight`: bytes that the kernel holds, `rate`: what is
-    /// carried over a time, bit/s.
+    /// `network`: the queue there, `others`: what of it the server's reports say is not ours, `base`: the way without it,
+    /// `in_flight`: bytes that the kernel holds, `rate`: what is carried over a time, bit/s.
     pub(super) fn see(
         &mut self,
         now: Duration,
         network: Duration,
+        others: impl Fn() -> Duration,
         base: Duration,
         in_flight: u64,
         rate: impl Fn(Duration) -> Option<f64>,
     ) {
         if network < GONE {
-            (self.present, self.trial, self.pause) = (false, None, PAUSE);
+            (self.present, self.trial, self.pause, self.next) = (false, None, PAUSE, now);
+        }
+        if !self.present && now >= self.next && network >= LONG && others() >= LONG {
+            (self.present, self.trial, self.pause, self.next) = (true, None, PAUSE_MOST, now + PAUSE_MOST);
+            return;
         }
         let length = TRIAL.max((base + network) * ROUND_TRIPS);
         if let Some(trial) = self.trial {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::arrivals::{Arrival, passed};
 
 /// Packets of one frame are sent within this time of each other.
-const TOGETHER: Duration = Duration::from_millis(3);
+pub(super) const TOGETHER: Duration = Duration::from_millis(3);
 /// A smaller packet says nothing of a rate, bytes: sound is small, and passes a shaper that lets something through at once.
-const SMALL: u64 = 400;
+pub(super) const SMALL: u64 = 400;
 /// Packets of sound that are kept until the frame ends: those of 160 ms.
 const SMALLS: usize = 8;
 /// A frame of fewer bytes behind its first packet says nothing either.
@@ -18,7 +18,7 @@ pub(super) const HEADERS: u64 = 2 + 32 + 20;
 /// The part of the way that is packets themselves is the mean of about so many.
 const MEAN_OF: f64 = 128.0;
 /// Less time is not told from none. Such a frame says that the link is fast.
-const AT_ONCE: Duration = Duration::from_millis(1);
+pub(super) const AT_ONCE: Duration = Duration::from_millis(1);
 /// Frames that are looked at, and how old they may be: where frames are a packet each, or none is sent, nothing is known.
 const FRAMES: usize = 12;
 /// Where they differ little so many are enough.
