@@ -24,7 +24,8 @@ pub(super) fn queue(packets: &VecDeque<Arrival>, quiet: i64) -> Option<Duration>
     let newest = packets.back()?.sent;
     let begin = packets.partition_point(|packet| newest - packet.sent > OVER);
     let first = packets.get(begin)?.sent;
-    if packets.len() - begin < PACKETS || newest - first < OVER * 3 / 4 {
+    let known = packets.range(begin..).filter(|packet| packet.arrived.is_some()).count();
+    if known < PACKETS || newest - first < OVER * 3 / 4 {
         return None;
     }
     let per_byte = per_byte(packets, newest, quiet)?;
