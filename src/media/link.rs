@@ -135,6 +135,7 @@ impl Watch {
     fn carry_out(&mut self, link: &Link, verdict: &Verdict) {
         link.set_in_flight_limit(verdict.in_flight_limit);
         link.set_own_segments(verdict.own_segments);
+        link.set_pacing(verdict.pacing);
         self.pictures.hold(verdict.hold);
         self.publisher.keyframes.set_full(verdict.hold);
         if verdict.discard {

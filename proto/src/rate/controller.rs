@@ -20,6 +20,9 @@ const STALL: Duration = Duration::from_millis(150);
 const PAYLOAD: f64 = 0.96;
 /// A link on which nothing was lost for this long loses nothing.
 const LOSSLESS: Duration = Duration::from_secs(10);
+/// Beside somebody else's transfer packets are spread at this multiple of the target: of those that come to a full queue
+/// together more are dropped.
+const PACING: f64 = 2.0;
 /// The rate of sound is smoothed over this time.
 const SOUND: Duration = Duration::from_secs(1);
 
@@ -78,8 +81,11 @@ impl RateController {
         let stalled = life.stalled > STALL + self.path.base() * 2;
         self.hold = stalled || self.path.waiting > budget;
         let full_up = self.path.waiting > budget;
-        self.target.step(now, &self.path, full_up, (wire(bounds.min), wire(bounds.max)));
+        let in_vain = self.target.step(now, &self.path, full_up, (wire(bounds.min), wire(bounds.max)));
         let video = self.bits_per_second() as f64;
+        if in_vain {
+            self.ladder.begin(video);
+        }
         let step = if life.dead { self.ladder.step() } else { self.ladder.take(now, video, bounds.max as f64) };
 
         let per_frame = video / 8.0 / f64::from(step.frames_per_second.max(1));
@@ -96,6 +102,7 @@ impl RateController {
             hold: self.hold,
             in_flight_limit: limit::in_flight(&self.path, sample.min_rtt, sample.window_bytes),
             own_segments: !self.path.lost_within(now, LOSSLESS),
+            pacing: self.path.rivals.present().then_some((self.target.total * PACING) as u64),
             discard: life.discard,
             refresh: life.refresh,
             dead: life.dead,

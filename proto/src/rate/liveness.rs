@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::LinkSample;
 
-/// A picture that waited for longer is of no use to a conversation.
-const STALE: Duration = Duration::from_millis(400);
+/// After this time the picture that waits is of no use to a conversation. Sooner it is little, since no frame enters while
+/// nothing is acknowledged, and a key frame in its place takes longer.
+const STALE: Duration = Duration::from_secs(1);
 
 /// When something was acknowledged last.
 #[derive(Debug, Clone, Default)]

@@ -95,6 +95,8 @@ pub struct Verdict {
     /// Whether each packet is to have a TCP segment of its own. Not where packets are lost: TCP's window counts segments
     /// there, and small ones carry less.
     pub own_segments: bool,
+    /// The kernel spreads what it is given at this rate, bit/s; none: it sends at once.
+    pub pacing: Option<u64>,
     /// What waits of the picture is too old to be of use.
     pub discard: bool,
     /// The link carries again after a gap in the picture: a key frame is needed, now.

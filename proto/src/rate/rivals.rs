@@ -20,6 +20,8 @@ const CHANGE: f64 = 1.3;
 /// often, for what they cost.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_MOST: Duration = Duration::from_secs(8);
+/// One that is seen is looked for again after this time.
+const SEEN_AGAIN: Duration = Duration::from_secs(1);
 /// It is gone when a byte meets no more than this.
 const GONE: Duration = Duration::from_millis(50);
 
@@ -93,6 +95,11 @@ impl Rivals {
             self.suspected = None;
             return;
         }
+        if self.present && now >= self.next && others() >= LONG {
+            // Still there: seen, so it need not be tried.
+            self.next = now + SEEN_AGAIN;
+            return;
+        }
         let since = *self.suspected.get_or_insert(now);
         if now.saturating_sub(since) >= SUSPECT && now >= self.next {
             self.trial = rate(SUSPECT).map(|before| Trial { until: now + length, before, in_flight });
@@ -111,5 +118,32 @@ impl Rivals {
         };
         self.present = changed;
         self.next = now + self.pause;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The queue there is, and what of it the reports say is not ours, every 30 ms of so many seconds; whether it was tried.
+    fn see(rivals: &mut Rivals, seconds: std::ops::Range<u64>, network: u64, others: u64) -> bool {
+        let ms = Duration::from_millis;
+        (seconds.start * 1000..seconds.end * 1000).step_by(30).fold(false, |tried, now| {
+            rivals.see(ms(now), ms(network), || ms(others), ms(20), 20_000, |_| Some(500_000.0));
+            tried || rivals.on_trial()
+        })
+    }
+
+    #[test]
+    fn what_the_reports_show_is_not_tried() {
+        let mut rivals = Rivals::new();
+        assert!(!see(&mut rivals, 0..60, 300, 200), "it costs a picture that gives way");
+        assert!(rivals.present());
+        assert!(see(&mut rivals, 60..65, 300, 40), "they no longer do: so it is tried");
+        assert!(!rivals.present(), "and what is carried did not change with what was sent");
+        see(&mut rivals, 65..70, 300, 200);
+        assert!(rivals.present());
+        assert!(!see(&mut rivals, 70..71, 10, 0));
+        assert!(!rivals.present(), "the queue is gone");
     }
 }

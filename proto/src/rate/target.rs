@@ -75,6 +75,9 @@ const ALONE: f64 = 0.93;
 const STILL_ALONE: Duration = Duration::from_secs(3);
 /// And a queue that comes within this time is not of others who send.
 const WAS_ALONE: Duration = Duration::from_secs(10);
+/// Beside somebody else's transfer, which fills the queue until something is dropped, no more than this is sent: of more
+/// packets more are dropped, and after each everything waits for a long round trip. bit/s.
+const BESIDE: f64 = 800_000.0;
 /// The encoder needs this long to follow; a queue that stands right after a step down is still the old one.
 const AGAIN: Duration = Duration::from_millis(250);
 /// Where the link itself became slower, the queue of before may take this long to drain.
@@ -121,18 +124,20 @@ impl Target {
         }
     }
 
-    /// One step; the target stays within `least` and `most`. `held`: frames are left out, so the queue does not stand.
-    pub(super) fn step(&mut self, now: Duration, path: &Path, held: bool, (least, most): (f64, f64)) {
+    /// One step; the target stays within `least` and `most`. `held`: frames are left out, so the queue does not stand. Says
+    /// whether it was just found out that the queue is somebody else's, so that the picture gave way in vain.
+    pub(super) fn step(&mut self, now: Duration, path: &Path, held: bool, (least, most): (f64, f64)) -> bool {
         let elapsed = self.last.map_or(Duration::ZERO, |last| now.saturating_sub(last)).min(USED_OVER);
         self.last = Some(now);
-        if path.rivals.present() && !self.rivals {
-            // It was given way for nothing.
+        let in_vain = path.rivals.present() && !self.rivals;
+        if in_vain {
             self.total = self.total.max(self.before / 2.0);
         }
         self.rivals = path.rivals.present();
         if path.rivals.on_trial() && !held {
-            return;
+            return in_vain;
         }
+        let most = if self.rivals { most.min(BESIDE) } else { most };
         self.look_for_others(now, path);
         let congested = seconds(QUEUE, self.total).clamp(CONGESTED, CONGESTED_MOST);
         let queue = if self.is_alone(now) { QUEUE_ALONE } else { REPORTED_QUEUE };
@@ -150,6 +155,7 @@ impl Target {
             self.up(now, elapsed, path, 1.0 - queue, calm);
         }
         self.total = self.total.clamp(least, most.max(least));
+        in_vain
     }
 
     /// `full`: the kernel says so; otherwise the server's reports do.

@@ -33,6 +33,8 @@ pub struct Link {
     queue: Mutex<GateQueue>,
     limit: AtomicU64,
     own_segments: AtomicBool,
+    /// Bytes a second; 0: no limit.
+    pacing: AtomicU64,
     start: Instant,
     /// Told when the limit or the queues were changed from outside.
     pub(super) changed: Notify,
@@ -49,6 +51,7 @@ impl Link {
             queue: Mutex::default(),
             limit: AtomicU64::new(DEFAULT_LIMIT),
             own_segments: AtomicBool::new(true),
+            pacing: AtomicU64::new(0),
             start: Instant::now(),
             changed: Notify::new(),
         })
@@ -100,6 +103,20 @@ impl Link {
     /// Whether each packet has a TCP segment of its own from now on.
     pub fn set_own_segments(&self, own: bool) {
         self.own_segments.store(own, Relaxed);
+    }
+
+    /// Has the kernel spread what it sends at this rate from now on, bit/s; none: no longer.
+    pub fn set_pacing(&self, bits_per_second: Option<u64>) {
+        let rate = bits_per_second.unwrap_or(0) / 8;
+        let known = self.pacing.load(Relaxed);
+        if rate.abs_diff(known) <= known / 20 {
+            return;
+        }
+        if let Some(server) = self.server()
+            && tcp::pace(server.wire.as_fd(), rate).is_ok()
+        {
+            self.pacing.store(rate, Relaxed);
+        }
     }
 
     pub(super) fn own_segments(&self) -> bool {

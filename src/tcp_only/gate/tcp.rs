@@ -33,6 +33,27 @@ pub fn tell_when_short(socket: BorrowedFd<'_>) -> io::Result<()> {
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Has the kernel spread what it sends at so many bytes a second; 0: without a limit, but from the first call on by the rate
+/// that TCP itself takes from its window. A rate beyond 34 Gb/s is none.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn pace(socket: BorrowedFd<'_>, bytes_per_second: u64) -> io::Result<()> {
+    // All ones is "no limit" (socket(7)).
+    let rate = if bytes_per_second == 0 { u32::MAX } else { u32::try_from(bytes_per_second).unwrap_or(u32::MAX) };
+    // SAFETY: the kernel reads one unsigned int from where the pointer leads.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MAX_PACING_RATE,
+            (&raw const rate).cast(),
+            size_of::<u32>() as libc::socklen_t,
+        )
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// What the kernel has of a connection, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queued {
@@ -119,6 +140,22 @@ mod tests {
         }
         let drained = state(sender.as_fd()).unwrap();
         assert!(drained.acked_bytes > full.acked_bytes, "{full:?} {drained:?}");
+    }
+
+    #[test]
+    fn the_rate_of_pacing_is_the_kernels() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        for (rate, kernel) in [(200_000, 200_000), (0, u32::MAX)] {
+            pace(sender.as_fd(), rate).unwrap();
+            let (mut known, mut length) = (0u32, size_of::<u32>() as libc::socklen_t);
+            // SAFETY: the kernel writes one unsigned int to where the pointer leads.
+            let asked = unsafe {
+                let (fd, out) = (sender.as_raw_fd(), (&raw mut known).cast());
+                libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, out, &raw mut length)
+            };
+            assert_eq!((asked, known), (0, kernel));
+        }
     }
 
     /// While the first write is not acknowledged the others wait (Nagle's algorithm), and would become one segment.

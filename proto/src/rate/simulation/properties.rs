@@ -99,7 +99,8 @@ fn a_dead_link_is_named_its_backlog_goes_and_what_follows_is_fresh() {
     assert!(!controller.sample(&stuck(0)).hold);
     let verdict = controller.sample(&stuck(300));
     assert!(verdict.hold && !verdict.discard && !verdict.dead);
-    let verdict = controller.sample(&stuck(420));
+    assert!(!controller.sample(&stuck(980)).discard, "little waits, and a key frame would take longer");
+    let verdict = controller.sample(&stuck(1020));
     assert!(verdict.discard && !verdict.refresh);
     assert!(!controller.sample(&LinkSample { video_waiting_bytes: 0, ..stuck(1900) }).dead);
     let verdict = controller.sample(&LinkSample { video_waiting_bytes: 0, ..stuck(2000) });
